@@ -1,0 +1,1 @@
+"""HL7 v2: characters, messages, acknowledgements, MLLP, and the mapping to FHIR."""

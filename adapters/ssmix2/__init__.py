@@ -1,0 +1,1 @@
+"""SS-MIX2 storages: read, watched and written."""

@@ -1,0 +1,1 @@
+"""Resources that did not come from messages, as the messages of a standard storage."""

@@ -1,0 +1,1 @@
+"""The commands of ``renkei``, one module each; none of them decides anything about FHIR."""

@@ -1,0 +1,17 @@
+"""The memory that all processes of a server count in: a slot for each worker, then the cells of the feeds process."""
+
+import mmap
+
+#: figures of one HTTP worker (:mod:`.metrics`), and of the process for messages (:mod:`.feed_counters`)
+WORKER_CELLS = 400
+FEED_CELLS = 100
+
+
+def block_size(workers: int) -> int:
+    """Return the bytes of shared memory that ``workers`` workers and the feeds process need."""
+    return max(mmap.PAGESIZE, (workers * WORKER_CELLS + FEED_CELLS) * 8)
+
+
+def feed_cells(workers: int) -> int:
+    """Return the place of the first cell of the feeds process."""
+    return workers * WORKER_CELLS

@@ -1,0 +1,1 @@
+"""The interactions of FHIR R4 http.html: one door, one module an interaction."""

@@ -1,0 +1,1 @@
+"""Where resources live: stores that implement :class:`fhir_server.core.ports.ResourceStore`."""

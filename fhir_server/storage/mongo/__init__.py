@@ -1,0 +1,1 @@
+"""The MongoDB store: the only place that speaks to MongoDB."""

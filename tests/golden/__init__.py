@@ -1,0 +1,1 @@
+"""Published and hand-written cases: whole messages through the feed, and what of them FHIR shows."""
