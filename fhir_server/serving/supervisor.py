@@ -24,6 +24,7 @@ from fhir_server.storage.mongo.embedded import DataFolderInUse, EmbeddedMongod, 
 _LONGEST_BACK_OFF = 30.0
 _HEALTHY_AFTER = 60.0
 _WATCH_SECONDS = 0.25
+_KILLED_WHILE_STARTING = 3
 _DIGEST = """
 import pathlib, sys
 from fhir_server.definitions import registry
@@ -124,18 +125,29 @@ class Supervisor:
         stopping = asyncio.create_task(self._stopping.wait())
         try:
             for process in self._processes:
-                ready = asyncio.create_task(process.ready.wait())
-                ended = asyncio.create_task(process.ended.wait())
-                await asyncio.wait({ready, ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
-                ready.cancel()
-                ended.cancel()
-                if self._stopping.is_set():
-                    return
-                if process.ended.is_set():
-                    text = f"{process.place} ended with code {process.code} while starting; its log is above"
-                    raise StartError(process.problem or text)
+                await self._until_one_is_ready(process, stopping)
         finally:
             stopping.cancel()
+
+    async def _until_one_is_ready(self, process: ServerProcess, stopping: "asyncio.Task[bool]") -> None:
+        """Wait for a process; one that somebody killed is started again, one that gave up ends the start."""
+        killed = 0
+        while not stopping.done():
+            ready = asyncio.create_task(process.ready.wait())
+            ended = asyncio.create_task(process.ended.wait())
+            await asyncio.wait({ready, ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            ready.cancel()
+            ended.cancel()
+            if stopping.done() or not process.ended.is_set():
+                return
+            text = f"{process.place} ended with code {process.code} while starting; its log is above"
+            killed += 1
+            by_signal = process.code is not None and process.code < 0
+            if process.problem or not by_signal or killed > _KILLED_WHILE_STARTING:
+                raise StartError(process.problem or text)
+            self._say(f"{process.place} was killed while starting; starting it again")
+            await process.start()
+            process.give_database(self._url)
 
     def _greet(self, seconds: float) -> None:
         patient = '{"resourceType":"Patient","name":[{"text":"山田 太郎"}]}'

@@ -44,9 +44,18 @@ class Live:
 
     def start(self, seconds: float = 120) -> "Live":
         """Start and wait until it is ready."""
+        self.launch()
+        return self.wait(seconds)
+
+    def launch(self) -> None:
+        """Start, without waiting."""
         command = [sys.executable, "-m", "fhir_server", "serve"]
         self.child = Child(command, self.folder / "server.log", self.environment)
+
+    def wait(self, seconds: float = 120) -> "Live":
+        """Wait until all its processes are ready."""
         until(self.ready, seconds, "the server to be ready", self.failed)
+        until(lambda: "Stop: " in self.log(), seconds, "all its processes to be ready", self.failed)
         self.processes()
         return self
 

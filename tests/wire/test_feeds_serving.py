@@ -11,6 +11,7 @@ import httpx
 import pytest
 import trustme
 
+from bench.processes import program
 from tests.wire.live import FHIR_JSON, Live, until
 
 ADT = (
@@ -185,6 +186,23 @@ def test_a_killed_process_for_messages_comes_back_on_the_same_port(live: Live, t
     until(lambda: _state(live)["feeds"] not in (None, before["feeds"]), 30, "a new process")
     assert _state(live)["mllp"] == before["mllp"]
     until(lambda: _status(live, "after") == "applied", 30, "the message to be applied")
+
+
+def test_a_process_killed_while_the_server_starts_is_started_again(tmp_path: Path) -> None:
+    live = _live(tmp_path)
+    live.launch()
+    try:
+        until(lambda: _of_kind(live, "feeds"), 30, "the process for messages", live.failed)
+        os.kill(_of_kind(live, "feeds")[0], signal.SIGKILL)
+        live.wait()
+        assert "was killed while starting" in live.log()
+        assert _send(live, _file(tmp_path, "first")).returncode == 0
+    finally:
+        live.stop()
+
+
+def _of_kind(live: Live, kind: str) -> list[int]:
+    return [pid for pid in live.processes() if f" -m fhir_server {kind} " in program(pid)]
 
 
 def test_what_was_acknowledged_before_a_stop_is_there_after_the_next_start(tmp_path: Path) -> None:
