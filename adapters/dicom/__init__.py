@@ -1,0 +1,1 @@
+"""Images: DICOM over its own network protocol, over the web and from files, and their FHIR side."""
