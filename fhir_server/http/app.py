@@ -17,8 +17,9 @@ import msgspec
 from fhir_server.core import json
 from fhir_server.core.outcome import FhirError, bad_request, operation_outcome, unavailable
 from fhir_server.core.request import BASE_PATH, FhirRequest, FhirResponse, Handle, Preconditions, Preferences
+from fhir_server.core.web import ClientGone
 from fhir_server.http import binary, decode, encode, negotiate
-from fhir_server.http.body import BodyReader, ClientGone, Message, Receive
+from fhir_server.http.body import BodyReader, Message, Receive
 from fhir_server.http.content import ELSEWHERE_FROM, NO_CONTENT, XmlCodec, read_content, read_form, without_repeats
 from fhir_server.http.log import AccessLog
 from fhir_server.http.metrics import Counters
@@ -234,14 +235,10 @@ class FhirApplication:
         exchange.pretty = exchange.pretty or answer is Answer.PAGE
 
     def _base(self, scheme: str, headers: Mapping[bytes, bytes]) -> str:
-        host = headers.get(b"host")
-        if host is None:
-            raise bad_request("the Host header is missing")
+        host = headers.get(b"host", b"")
         base = self._bases.get(host)
         if base is None:
-            if not _HOST.fullmatch(host):
-                raise bad_request("the Host header is not a host name with an optional port")
-            base = f"{scheme}://{host.decode()}{BASE_PATH}"
+            base = own_root(scheme, headers) + BASE_PATH
             if len(self._bases) < _REMEMBERED:
                 self._bases[host] = base
         return base
@@ -289,6 +286,16 @@ class FhirApplication:
             for piece in pieces:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
+
+
+def own_root(scheme: str, headers: Mapping[bytes, bytes]) -> str:
+    """Return scheme, host and port of this server as the client says them; raise 400."""
+    host = headers.get(b"host")
+    if host is None:
+        raise bad_request("the Host header is missing")
+    if not _HOST.fullmatch(host):
+        raise bad_request("the Host header is not a host name with an optional port")
+    return f"{scheme}://{host.decode()}"
 
 
 async def _elsewhere(

@@ -2,19 +2,17 @@
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 from fhir_server.core.outcome import FhirError, bad_request, unavailable
+from fhir_server.core.web import ClientGone
 
 Message = MutableMapping[str, Any]  # an ASGI message is untyped
 Receive = Callable[[], Awaitable[Message]]
 
 _GZIP = 16 + zlib.MAX_WBITS
-
-
-class ClientGone(Exception):
-    """The client closed the connection before its request was complete; there is nobody to answer."""
+_STEP = 1024 * 1024
 
 
 class BodyReader:
@@ -28,22 +26,53 @@ class BodyReader:
 
     async def read(self, receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:
         """Return the whole body, decompressed; raise 400, 408, 413, 415 or 503 as an OperationOutcome."""
+        gzipped = self._check(headers)
+        try:
+            async with asyncio.timeout(self._timeout):
+                raw = await self._collect(receive)
+        except TimeoutError:
+            raise self._too_slow("the body") from None
+        if gzipped and raw:
+            return gunzip(raw, self._limit)
+        return raw
+
+    async def stream(self, receive: Receive, headers: Mapping[bytes, bytes]) -> AsyncIterator[bytes]:
+        """Yield the body, decompressed, as it arrives; each mebibyte has the timeout. Raises as :meth:`read` does."""
+        member = zlib.decompressobj(_GZIP) if self._check(headers) else None
+        clock = asyncio.get_running_loop().time
+        total, received, left, more = 0, 0, self._timeout, True
+        while more:
+            began = clock()
+            try:
+                async with asyncio.timeout(left):
+                    message = await receive()
+            except TimeoutError:
+                raise self._too_slow("a mebibyte of the body") from None
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            piece, more = message.get("body", b""), message.get("more_body", False)
+            received += len(piece)
+            left -= clock() - began
+            if received >= _STEP:
+                received, left = 0, self._timeout
+            for chunk in (piece,) if member is None else _inflated(member, piece):
+                total += len(chunk)
+                if total > self._limit:
+                    raise self._too_large()
+                if chunk:
+                    yield chunk
+        if member is not None and total and not member.eof:
+            raise bad_request("Content-Encoding: the gzip stream is cut off")
+
+    def _check(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Return True if the body is compressed; raise 415 and 413 for what the headers announce."""
         encoding = headers.get(b"content-encoding", b"identity").strip().lower()
         if encoding not in (b"identity", b"", b"gzip", b"x-gzip"):
             raise FhirError.of(415, "not-supported", "Content-Encoding: only gzip and identity are understood")
         announced = headers.get(b"content-length")
         if announced is not None and int(announced) > self._limit:
             raise self._too_large()
-        try:
-            async with asyncio.timeout(self._timeout):
-                raw = await self._collect(receive)
-        except TimeoutError:
-            error = FhirError.of(408, "timeout", f"the body did not arrive within {self._timeout:g} s")
-            error.headers["Connection"] = "close"
-            raise error from None
-        if encoding in (b"gzip", b"x-gzip") and raw:
-            return gunzip(raw, self._limit)
-        return raw
+        return encoding in (b"gzip", b"x-gzip")
 
     async def _collect(self, receive: Receive) -> bytes:
         message = await receive()
@@ -77,8 +106,22 @@ class BodyReader:
         finally:
             self._held -= total
 
+    def _too_slow(self, what: str) -> FhirError:
+        error = FhirError.of(408, "timeout", f"{what} did not arrive within {self._timeout:g} s")
+        error.headers["Connection"] = "close"
+        return error
+
     def _too_large(self) -> FhirError:
         return FhirError.of(413, "too-long", f"the body is larger than the limit of {self._limit} bytes")
+
+
+def _inflated(member: "zlib._Decompress", piece: bytes) -> Iterator[bytes]:
+    try:
+        while piece and not member.eof:
+            yield member.decompress(piece, _STEP)
+            piece = member.unconsumed_tail
+    except zlib.error:
+        raise bad_request("Content-Encoding: the body is not valid gzip") from None
 
 
 def gunzip(raw: bytes, limit: int) -> bytes:

@@ -17,7 +17,7 @@ from fhir_server.http import feed_counters
 from fhir_server.http.feed_counters import BOUNDS, FeedCounters
 from fhir_server.http.shared_block import WORKER_CELLS, block_size
 
-LABELS = (*(interaction.value for interaction in Interaction), "none")
+LABELS = (*(interaction.value for interaction in Interaction), "none", "dicomweb")
 
 _STATUSES = 6  # status // 100: 0 is "no answer sent"
 _ROW = _STATUSES + 1 + len(BOUNDS) + 1  # statuses, sum of seconds, buckets with the last for more

@@ -1,7 +1,7 @@
 """The whole HTTP face of one worker: the FHIR base, dispatched first, and FastAPI for health, metrics, a front page."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from html import escape
 from typing import Any
 
@@ -22,6 +22,7 @@ from fhir_server.http.body import Receive
 from fhir_server.http.feed_counters import FeedCounters
 from fhir_server.http.messages import status_of
 from fhir_server.http.metrics import Counters
+from fhir_server.http.mount import Mount
 from fhir_server.http.negotiate import Answer, answer_for_accept
 
 _FHIR = BASE_PATH.encode()
@@ -36,11 +37,12 @@ class Health(msgspec.Struct, frozen=True):
 
 
 class Server:
-    """ASGI application that sends FHIR requests straight to the FHIR application and the rest to FastAPI."""
+    """ASGI application that sends FHIR requests and those of mounts straight there, and the rest to FastAPI."""
 
-    def __init__(self, fhir: FhirApplication, rest: FastAPI) -> None:
+    def __init__(self, fhir: FhirApplication, rest: FastAPI, mounts: Sequence[Mount] = ()) -> None:
         self._fhir = fhir
         self._rest = rest
+        self._mounts = tuple((mount.prefix.encode(), mount) for mount in mounts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Dispatch one request."""
@@ -49,6 +51,10 @@ class Server:
             if path.startswith(_FHIR) and (len(path) == len(_FHIR) or path[len(_FHIR)] == 0x2F):
                 await self._fhir(scope, receive, send)
                 return
+            for prefix, mount in self._mounts:
+                if path.startswith(prefix) and (len(path) == len(prefix) or path[len(prefix)] == 0x2F):
+                    await mount(scope, receive, send)
+                    return
         await self._rest(scope, receive, send)
 
 
@@ -60,8 +66,12 @@ def build(
     name: str,
     version: str,
     messages: APIRouter | None = None,
+    mounts: Sequence[Mount] = (),
 ) -> Server:
-    """Return the application of one worker. ``ready`` looks whether the store answers; ``messages`` are more pages."""
+    """Return the application of one worker. ``ready`` looks whether the store answers; ``messages`` are more pages.
+
+    ``mounts`` are the APIs beside FHIR, each below its own path.
+    """
     rest = FastAPI(
         title=f"{name} administration",
         version=version,
@@ -145,7 +155,7 @@ def build(
         rest.add_exception_handler(kind, not_done)
     if messages is not None:
         rest.include_router(messages)
-    return Server(fhir, rest)
+    return Server(fhir, rest, mounts)
 
 
 def _feeds(feeds: FeedCounters) -> dict[str, Any]:
