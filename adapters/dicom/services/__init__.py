@@ -1,0 +1,1 @@
+"""DIMSE services: what is done with the messages of an association (PS3.4)."""
