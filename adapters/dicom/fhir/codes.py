@@ -1,7 +1,6 @@
 """Coded concepts (PS3.3 8.8) as FHIR codings: coding schemes become systems (PS3.16 8)."""
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from adapters.dicom.model import Attributes
@@ -41,7 +40,7 @@ def text(attributes: Attributes, tag: str) -> str:
 def items(attributes: Attributes, tag: str) -> list[Attributes]:
     """Return the items of a sequence."""
     found = attributes.get(tag, {}).get("Value") or ()
-    return [item for item in found if isinstance(item, Mapping)]
+    return [item for item in found if isinstance(item, dict)]
 
 
 def coding(item: Attributes) -> dict[str, Any] | None:
