@@ -84,7 +84,7 @@ async def run(url: str, folder: Path, given: argparse.Namespace, samples: Sample
     await journal.prepare()
     door = Door(rooms.context(store))
     await door.refresh()
-    context = feeds.adapter_context(settings, door.handle, journal)
+    context = feeds.adapter_context(settings, door.handle, journal, store.tables)
     sources = feeds.load_sources(settings)
     applier = feeds.applier(settings, context, sources)
     told: list[object] = []

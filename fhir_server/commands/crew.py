@@ -125,7 +125,7 @@ async def _work(job: Job, rooms: wiring.Rooms, connection: Connection) -> None:
         keeping = asyncio.create_task(wiring.keep_current(door, announcer, job.settings))
         journal = feeds.open_journal(job.settings, store)
         await journal.prepare()
-        context = feeds.adapter_context(job.settings, door.handle, journal)
+        context = feeds.adapter_context(job.settings, door.handle, journal, store.tables)
         applier = feeds.applier(job.settings, context)
         connection.send(_READY)
         with contextlib.suppress(EOFError):

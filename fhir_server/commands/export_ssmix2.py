@@ -115,7 +115,7 @@ async def _export(settings: Settings, url: str, owner: Source, writer: StorageWr
             door = Door(reading)
             journal = feeds.open_journal(settings, store)
             await journal.prepare()
-            exporter = Exporter(feeds.adapter_context(settings, door.handle, journal), owner)
+            exporter = Exporter(feeds.adapter_context(settings, door.handle, journal, store.tables), owner)
             with Progress(*columns, console=errors(), transient=True) as progress:
                 task = progress.add_task("exporting", total=None)
                 async for patient in exporter.patients(since):

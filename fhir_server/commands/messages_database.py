@@ -57,7 +57,7 @@ async def _apply(settings: Settings, store: MongoStore, journal: MongoJournal, i
     logging.getLogger("adapters").setLevel(logging.ERROR)
     rooms = await asyncio.to_thread(wiring.compile_rooms, settings)
     async with _writing(rooms, store) as door:
-        applier = feeds.applier(settings, feeds.adapter_context(settings, door.handle, journal))
+        applier = feeds.applier(settings, feeds.adapter_context(settings, door.handle, journal, store.tables))
         for start in range(0, len(ids), _PAGE):
             found = await journal.get_all(ids[start : start + _PAGE])
             await applier.apply_now([message for message in found.values() if message.status is Status.RECEIVED])

@@ -3,6 +3,7 @@
 import msgspec
 
 from fhir_server.core.query import Index, Key, Query
+from fhir_server.core.tables import RowWrite
 
 
 class Write(msgspec.Struct, frozen=True):
@@ -30,11 +31,12 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class ChangeSet(msgspec.Struct, frozen=True):
-    """All or nothing. ``updated`` is meta.lastUpdated of every write, ms since 1970 UTC."""
+    """All or nothing. ``updated`` is meta.lastUpdated of every write, ms since 1970 UTC; ``rows`` lie beside them."""
 
     writes: tuple[Write, ...]
     updated: int
     claims: tuple[Claim, ...] = ()
+    rows: tuple[RowWrite, ...] = ()
 
 
 class VersionConflict(Exception):

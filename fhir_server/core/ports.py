@@ -17,7 +17,7 @@ class ResourceStore(Protocol):
     """
 
     async def commit(self, change: ChangeSet) -> None:
-        """Write all or nothing; raise VersionConflict or ClaimConflict if a precondition no longer holds."""
+        """Write all or nothing; raise VersionConflict, ClaimConflict or RowConflict if a precondition does not hold."""
         ...
 
     async def get(self, keys: Sequence[Key], access: Node = EVERYTHING) -> Mapping[Key, Stored]:

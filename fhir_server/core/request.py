@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from fhir_server.core.query import EVERYTHING, Node
+from fhir_server.core.tables import RowWrite
 
 #: where the FHIR base is below the server's address
 BASE_PATH = "/fhir"
@@ -70,6 +71,7 @@ class FhirRequest(msgspec.Struct, frozen=True, kw_only=True):
     received (XML already converted) and ``resource`` its decoded form; a handler must not change it in place.
     For ``SEARCH_COMPARTMENT`` ``compartment`` is (type, id) and ``resource_type`` the searched type or None for ``*``.
     ``deadline`` is a monotonic time in seconds. ``base`` is the server's FHIR base URL without a trailing slash.
+    ``rows`` are committed together with the resources of a transaction Bundle; nothing else can have any.
     """
 
     interaction: Interaction
@@ -89,6 +91,7 @@ class FhirRequest(msgspec.Struct, frozen=True, kw_only=True):
     base: str = ""
     request_id: str = ""
     deadline: float | None = None
+    rows: tuple[RowWrite, ...] = ()
 
 
 class FhirResponse(msgspec.Struct, frozen=True, kw_only=True):

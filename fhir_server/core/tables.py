@@ -78,7 +78,10 @@ class RowQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TableLayout(msgspec.Struct, frozen=True):
-    """A table and the fields, alone or together, by which it is asked fast (at most one of several values in each)."""
+    """A table and the fields, alone or together, by which it is asked fast (at most one of several values in each).
+
+    ``-`` before a field: rows are wanted with its greatest value first.
+    """
 
     name: str
     indexes: tuple[tuple[str, ...], ...] = ()
@@ -90,6 +93,14 @@ class RowConflict(Exception):
     def __init__(self, rows: tuple[tuple[str, str], ...]) -> None:
         super().__init__(", ".join(f"{table} {id_}" for table, id_ in rows))
         self.rows = rows
+
+
+def check_rows(rows: Sequence[RowWrite]) -> None:
+    """Raise ValueError for rows that no table can take: one twice, a first revision that deletes."""
+    if len({(row.table, row.id) for row in rows}) != len(rows):
+        raise ValueError("one row is written twice")
+    if any(row.revision < 1 or (row.content is None and row.revision == 1) for row in rows):
+        raise ValueError("revisions count from 1, and what does not exist cannot be deleted")
 
 
 class Tables(Protocol):

@@ -24,6 +24,8 @@ async def process(context: Context, request: FhirRequest, answer: Answer) -> Fhi
     match request.resource.get("type"):
         case "transaction":
             return await transaction(context, request, raw, answer)
+        case "batch" if request.rows:
+            raise bad_request("only a transaction is committed together with rows", code="not-supported")
         case "batch":
             return await _batch(context, request, raw, answer)
         case _:

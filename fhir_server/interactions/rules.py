@@ -38,6 +38,8 @@ def check(context: Context, request: FhirRequest) -> None:
     """Raise the error for a request that no handler needs to see."""
     if request.deadline is not None and time.monotonic() >= request.deadline:
         raise unavailable("the time for this request was over before it began")
+    if request.rows and request.interaction is not Interaction.BUNDLE:
+        raise bad_request("only a transaction is committed together with rows", code="not-supported")
     if request.resource_type is not None:
         known_type(context, request.resource_type)
     elif request.interaction in _NEEDS_TYPE:

@@ -13,8 +13,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from fhir_server.core.change import ChangeSet, ClaimConflict, VersionConflict
-from fhir_server.core.outcome import FhirError
+from fhir_server.core.outcome import FhirError, Issue
 from fhir_server.core.request import FhirRequest, FhirResponse, Interaction
+from fhir_server.core.tables import RowConflict
 from fhir_server.interactions import entries as bundle_entries
 from fhir_server.interactions.context import Context
 from fhir_server.interactions.entries import Entry
@@ -107,8 +108,11 @@ def _refuse_state(context: Context, request: FhirRequest) -> None:
 
 
 async def _commit(context: Context, request: FhirRequest, items: list[Item]) -> None:
-    """Plan and commit the writes; plan again where another writer was faster."""
-    if not items:
+    """Plan and commit the writes; plan again where another writer was faster.
+
+    Rows come with the request as they shall be: one that has moved on meanwhile is for its owner to look at again.
+    """
+    if not items and not request.rows:
         return
     for attempt in range(context.limits.replans):
         await fix_identities(context, request, items)
@@ -122,15 +126,22 @@ async def _commit(context: Context, request: FhirRequest, items: list[Item]) -> 
         await _stage_all(context, items, updated)
         writes = tuple(write for item in items for write in item.writes)
         claims = tuple(claim for item in items for claim in item.claims)
-        if not writes:
+        if not writes and not request.rows:
             return
         try:
-            await context.store.commit(ChangeSet(writes, updated, claims))
+            await context.store.commit(ChangeSet(writes, updated, claims, request.rows))
+        except RowConflict as conflict:
+            raise _stale_rows(conflict) from None
         except (VersionConflict, ClaimConflict):
             await asyncio.sleep(min(0.002 * attempt, 0.05))
             continue
         return
     raise FhirError.of(409, "conflict", "other writers keep changing these resources, nothing was written; try again")
+
+
+def _stale_rows(conflict: RowConflict) -> FhirError:
+    issues = [Issue("conflict", f"{table} {id_} has changed since it was read") for table, id_ in conflict.rows[:8]]
+    return FhirError(409, (*issues, Issue("informational", "nothing was written", severity="information")))
 
 
 async def _rewrite(context: Context, items: Sequence[Item], links: Mapping[str, str]) -> None:

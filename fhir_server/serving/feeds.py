@@ -66,7 +66,7 @@ async def _run(settings: Settings, rooms: wiring.Rooms, url: str, place: Place, 
         await announcer.announce()
         *heard, between = place.sockets
         handle = Passage(socket.socket(fileno=between), door.handle).handle
-        feeds = Feeds(settings, adapter_context(settings, handle, journal), counters)
+        feeds = Feeds(settings, adapter_context(settings, handle, journal, store.tables), counters)
         gc.collect()
         gc.freeze()
         jobs = [

@@ -54,7 +54,10 @@ def opened() -> socket.socket:
 
 
 class Passage:
-    """A door that hands large transactions to the workers, and everything else to this process's own."""
+    """A door that hands large transactions to the workers, and everything else to this process's own.
+
+    What is committed together with rows stays here: its writer waits for it, and rows can be large.
+    """
 
     def __init__(self, listening: socket.socket, own: Handle) -> None:
         self._address: bytes = listening.getsockname()
@@ -62,7 +65,8 @@ class Passage:
 
     async def handle(self, request: FhirRequest) -> FhirResponse:
         """Answer one request; never raises."""
-        if request.interaction is not Interaction.BUNDLE or _entries(request.resource) < _FEW:
+        few = request.interaction is not Interaction.BUNDLE or _entries(request.resource) < _FEW
+        if few or request.rows:
             return await self._own(request)
         try:
             async with asyncio.timeout(_TAKEN_WITHIN):

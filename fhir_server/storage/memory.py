@@ -11,6 +11,7 @@ from fhir_server.core.change import ChangeSet, ClaimConflict, VersionConflict, W
 from fhir_server.core.ports import Clock
 from fhir_server.core.query import EVERYTHING, HistoryQuery, Index, Key, Node, Page, Query, Stored
 from fhir_server.storage.evaluate import Entry, in_order, matches, visible
+from fhir_server.storage.tables_memory import MemoryTables
 
 
 class _Version(msgspec.Struct, frozen=True):
@@ -62,6 +63,7 @@ class MemoryStore:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
+        self.tables = MemoryTables()
         self._versions: dict[str, dict[str, list[_Version]]] = {}
         self._sequence = 0
         self._created = 0
@@ -69,7 +71,7 @@ class MemoryStore:
     # --- writing ---
 
     async def commit(self, change: ChangeSet) -> None:
-        """Write all or nothing; raise VersionConflict or ClaimConflict if a precondition no longer holds."""
+        """Write all or nothing; raise VersionConflict, ClaimConflict or RowConflict if a precondition does not hold."""
         now = _Moment(self._versions, self._sequence)
         keys = [write.key for write in change.writes]
         if len(set(keys)) != len(keys):
@@ -80,9 +82,11 @@ class MemoryStore:
         taken = tuple(claim.condition for claim in change.claims if self._matches(claim.query, now))
         if taken:
             raise ClaimConflict(taken)
+        self.tables.check(change.rows)
         self._sequence += 1
         for write in change.writes:
             self._append(write, change.updated, now.version(write.key))
+        self.tables.put(change.rows)
 
     def _append(self, write: Write, updated: int, before: _Version | None) -> None:
         self._created += before is None

@@ -22,6 +22,7 @@ from adapters.ssmix2.deletion import FlagMapper, read_file
 from fhir_server.core.desk import Desk
 from fhir_server.core.messages import Message, Outcome
 from fhir_server.core.request import Handle
+from fhir_server.core.tables import Tables
 from fhir_server.http.feed_counters import FeedCounters
 from fhir_server.settings import Settings, SettingsError
 from fhir_server.storage.blobs import LocalBlobs
@@ -48,10 +49,11 @@ def open_desk(settings: Settings, store: MongoStore) -> Desk:
     return JournalDesk(open_journal(settings, store), load_sources(settings), SystemClock())
 
 
-def adapter_context(settings: Settings, handle: Handle, journal: MongoJournal) -> Context:
+def adapter_context(settings: Settings, handle: Handle, journal: MongoJournal, tables: Tables) -> Context:
     """Return what adapters are given."""
     return Context(
         handle=handle,
+        tables=tables,
         journal=journal,
         blobs=open_blobs(settings),
         clock=SystemClock(),

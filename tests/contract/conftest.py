@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fhir_server.core.ports import ResourceStore, Writers
+from fhir_server.core.tables import Tables
 from fhir_server.storage.memory import MemoryStore
 from fhir_server.storage.mongo.embedded import EmbeddedMongod, MongodFailed, find_mongod
 from fhir_server.storage.mongo.store import MongoStore
@@ -54,6 +55,12 @@ def store(request: pytest.FixtureRequest) -> ResourceStore:
         return MemoryStore(FixedClock())
     found: ResourceStore = request.getfixturevalue("mongo")
     return found
+
+
+@pytest.fixture
+def tables(store: MemoryStore | MongoStore) -> Tables:
+    """The rows beside the resources of each store in turn."""
+    return store.tables
 
 
 @pytest.fixture(params=["memory", "mongo"])

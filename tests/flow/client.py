@@ -19,6 +19,7 @@ from fhir_server.core.request import (
     Preferences,
     Principal,
 )
+from fhir_server.core.tables import Tables
 from fhir_server.definitions.model import Definitions
 from fhir_server.interactions import addresses
 from fhir_server.interactions.context import Context, Limits, Validator
@@ -79,6 +80,7 @@ class Interleaved:
 
     def __init__(self, store: Any) -> None:
         self._store = store
+        self.tables = store.tables
 
     def __getattr__(self, name: str) -> Any:
         async def call(*arguments: Any) -> Any:
@@ -135,6 +137,12 @@ class Client:
     @property
     def context(self) -> Context:
         return self.door.context
+
+    @property
+    def tables(self) -> Tables:
+        """The rows beside the resources of the in-memory store."""
+        found: Tables = self.context.store.tables  # type: ignore[attr-defined]  # every store has them, its port not
+        return found
 
     def as_reader(self, access: Node) -> "Client":
         other = Client(self.context, access)

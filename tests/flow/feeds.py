@@ -94,6 +94,7 @@ class Feeds:
         self._numbers = itertools.count(1)
         self.context = Adapter(
             handle=handle or client.door.handle,
+            tables=client.tables,
             journal=self.journal,
             blobs=MemoryBlobs(),
             clock=client.context.clock,

@@ -1,28 +1,21 @@
 """Commits in one MongoDB transaction, with a constant number of commands whatever the number of writes."""
 
-import asyncio
-import contextlib
-import random
-import time
 from collections.abc import Sequence
 
 from pymongo import ReplaceOne, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
-from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from fhir_server.core.change import ChangeSet, Claim, ClaimConflict, StoreUnavailable, VersionConflict, Write
+from fhir_server.core.change import ChangeSet, Claim, ClaimConflict, VersionConflict, Write
 from fhir_server.core.query import Key
 from fhir_server.storage.mongo import layout
-from fhir_server.storage.mongo.failures import DUPLICATE_KEY, TRANSIENT, UNKNOWN_COMMIT
+from fhir_server.storage.mongo.atomic import atomically
+from fhir_server.storage.mongo.failures import DUPLICATE_KEY, TRANSIENT
 from fhir_server.storage.mongo.layout import CLAIM, HISTORY, RESOURCE, CreationOrder, Document, TermHasher, key_of
 from fhir_server.storage.mongo.searching import Searcher
-
-_PATIENCE = 15.0  # seconds of retrying conflicts and unknown outcomes
-_FIRST_PAUSE = 0.002
-_LONGEST_PAUSE = 0.1
+from fhir_server.storage.mongo.tables import MongoTables
 
 
 class Committer:
@@ -34,12 +27,14 @@ class Committer:
         hasher: TermHasher,
         order: CreationOrder,
         searcher: Searcher,
+        tables: MongoTables,
         durable: WriteConcern,
     ) -> None:
         self._database = database
         self._hasher = hasher
         self._order = order
         self._searcher = searcher
+        self._tables = tables
         self._durable = durable
 
     async def commit(self, change: ChangeSet) -> None:
@@ -52,33 +47,17 @@ class Committer:
             for write in change.writes
             if write.version == 1
         ]
-        deadline = time.monotonic() + _PATIENCE
-        pause = _FIRST_PAUSE
-        async with self._database.client.start_session(causal_consistency=False) as session:
-            while not await self._attempt(session, change, created, deadline):
-                if time.monotonic() > deadline:
-                    raise StoreUnavailable("too many writers want the same resources")
-                await asyncio.sleep(pause * (0.5 + random.random()))  # noqa: S311 - jitter
-                pause = min(pause * 2, _LONGEST_PAUSE)
 
-    async def _attempt(
-        self, session: AsyncClientSession, change: ChangeSet, created: list[Document], deadline: float
-    ) -> bool:
-        """Return False where a conflict with another transaction asks for a new attempt."""
-        await session.start_transaction(
-            read_concern=ReadConcern("snapshot"), write_concern=self._durable, max_commit_time_ms=10_000
-        )
-        try:
-            await self._write(session, change, created)
-        except BaseException as error:
-            await _abort(session)
-            if isinstance(error, PyMongoError) and error.has_error_label(TRANSIENT):
-                return False
-            conflict = _conflict(error)
-            if conflict:
-                raise conflict from None  # MongoDB's message quotes the document
-            raise
-        return await _finish(session, deadline)
+        async def write(session: AsyncClientSession) -> None:
+            try:
+                await self._write(session, change, created)
+            except PyMongoError as error:
+                conflict = None if error.has_error_label(TRANSIENT) else _conflict(error)
+                if conflict:
+                    raise conflict from None  # MongoDB's message quotes the document
+                raise
+
+        await atomically(self._database, self._durable, write)
 
     async def _write(self, session: AsyncClientSession, change: ChangeSet, created: list[Document]) -> None:
         if change.claims:
@@ -88,6 +67,8 @@ class Committer:
             await self._replace(session, changed, change.updated)
         if created:
             await self._database[RESOURCE].insert_many(created, ordered=False, session=session)
+        if change.rows:
+            await self._tables.put(session, change.rows)
 
     async def _replace(self, session: AsyncClientSession, writes: Sequence[Write], updated: int) -> None:
         names = [str(write.key) for write in writes]
@@ -120,27 +101,7 @@ class Committer:
         await self._database[CLAIM].bulk_write(touches, ordered=False, session=session)
 
 
-async def _abort(session: AsyncClientSession) -> None:
-    with contextlib.suppress(PyMongoError):  # it ends by itself
-        await session.abort_transaction()
-
-
-async def _finish(session: AsyncClientSession, deadline: float) -> bool:
-    """Commit; where the outcome is unknown, ask again: the answer is then the first one's."""
-    while True:
-        try:
-            await session.commit_transaction()
-        except PyMongoError as error:
-            if error.has_error_label(UNKNOWN_COMMIT) and time.monotonic() < deadline:
-                await asyncio.sleep(_LONGEST_PAUSE)
-                continue
-            if error.has_error_label(TRANSIENT):
-                return False
-            raise
-        return True
-
-
-def _conflict(error: BaseException) -> VersionConflict | None:
+def _conflict(error: PyMongoError) -> VersionConflict | None:
     """Return the conflict that a duplicate ``_id`` means."""
     if isinstance(error, BulkWriteError):
         names = [found.get("keyValue", {}).get("_id") for found in _duplicates(error)]

@@ -18,6 +18,7 @@ from pymongo.write_concern import WriteConcern
 from fhir_server.core.change import ChangeSet
 from fhir_server.core.messages import BlobStore
 from fhir_server.core.query import EVERYTHING, HistoryQuery, Index, Key, Node, Page, Query, Stored
+from fhir_server.core.tables import check_rows
 from fhir_server.storage.mongo import layout
 from fhir_server.storage.mongo.commit import Committer
 from fhir_server.storage.mongo.failures import translated
@@ -41,6 +42,7 @@ from fhir_server.storage.mongo.layout import (
 )
 from fhir_server.storage.mongo.position import Sealer
 from fhir_server.storage.mongo.searching import Searcher
+from fhir_server.storage.mongo.tables import MongoTables
 from fhir_server.storage.mongo.writers import MongoWriters
 
 _DURABLE = WriteConcern(w="majority", j=True, wtimeout=10_000)
@@ -74,6 +76,7 @@ class MongoStore:
         self._hasher = TermHasher()
         self._group = GroupCommit(self._resource, most_waiting)
         self._reads = GroupRead(self._resource, ROW)
+        self._tables = MongoTables(self._database, _DURABLE, max_time_ms)
 
     @classmethod
     def connect(
@@ -123,7 +126,7 @@ class MongoStore:
         self._searcher = Searcher(self._database, self._hasher, sealer, self._chain_limit, self._max_time_ms)
         self._historian = Historian(self._searcher, self._hasher, sealer)
         self._order = CreationOrder(about["workers"])
-        self._committer = Committer(self._database, self._hasher, self._order, self._searcher, _DURABLE)
+        self._committer = Committer(self._database, self._hasher, self._order, self._searcher, self._tables, _DURABLE)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -139,6 +142,11 @@ class MongoStore:
         """Who writes to this database."""
         return MongoWriters(self._database)
 
+    @property
+    def tables(self) -> MongoTables:
+        """The rows beside the resources; ``prepare`` those that are used."""
+        return self._tables
+
     def journal(self, blobs: BlobStore) -> MongoJournal:
         """Return the journal of messages in this database; ``prepare`` it once. Large messages go to ``blobs``."""
         return MongoJournal(self._database, blobs)
@@ -146,8 +154,8 @@ class MongoStore:
     # --- writing ---
 
     async def commit(self, change: ChangeSet) -> None:
-        """Write all or nothing; raise VersionConflict or ClaimConflict if a precondition no longer holds."""
-        if len(change.writes) == 1 and not change.claims:
+        """Write all or nothing; raise VersionConflict, ClaimConflict or RowConflict if a precondition does not hold."""
+        if len(change.writes) == 1 and not change.claims and not change.rows:
             write = change.writes[0]
             if write.version == 1 and write.content is not None:
                 place = self._order.next(change.updated)
@@ -155,6 +163,7 @@ class MongoStore:
                 return
         if len({write.key for write in change.writes}) != len(change.writes):
             raise ValueError("a change set writes one resource twice")
+        check_rows(change.rows)
         with translated():
             await self._committer.commit(change)
 
