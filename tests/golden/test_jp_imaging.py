@@ -119,6 +119,24 @@ def test_what_was_done_is_procedure_exposure_and_study(mapper: Mapper, errors: E
     assert study["procedureReference"] == {"reference": f"Procedure/{procedure['id']}"}
 
 
+@pytest.mark.parametrize("kind", ["OMI^O23^OMI_O23", OMG, "ORM^O01^ORM_O01"], ids=["omi", "omg", "orm"])
+def test_an_order_carries_the_numbers_of_the_images_to_be_made(mapper: Mapper, errors: Errors, kind: str) -> None:
+    numbers = segment(
+        "IPC", f1="ACC1", f2="RP1", f3=STUDY, f4="SPS1", f5="CT^CT^DCM", f7="CTROOM", f8="R1^第一CT室^99R", f9="CT_AE"
+    )
+    zds = segment("ZDS", f1=f"{STUDY}^RIS^Application^DICOM")
+    result = only(mapper, errors, orc(), tq1(), obr(CHEST, f16=DOCTOR, f24="CT"), numbers, zds, kind=kind)
+    (request,) = resources(result, "ServiceRequest")
+    assert request["status"] == "active"
+    found = {one.get("system", "").rpartition(":")[2]: one["value"] for one in request["identifier"]}
+    assert found == {
+        "order": ORDER, "accession": "ACC1", "uid": f"urn:oid:{STUDY}", "requested-procedure": "RP1",
+        "scheduled-step": "SPS1", "station": "CTROOM", "station-ae": "CT_AE",
+    }  # fmt: skip
+    assert request["category"][1]["coding"][0]["code"] == "CT"
+    assert request["locationCode"][0]["text"] == "第一CT室"
+
+
 def test_what_is_no_uid_is_reported_and_kept(mapper: Mapper, errors: Errors) -> None:
     result = mapped(mapper, message(*(line.replace(STUDY, "12-34") for line in done()), kind=OMI))
     (study,) = resources(result, "ImagingStudy")

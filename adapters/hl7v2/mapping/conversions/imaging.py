@@ -162,8 +162,8 @@ def accession(value: Value | None, scope: Scope) -> Element | None:
 
 
 def study_part(value: Value | None, scope: Scope) -> Element | None:
-    """IPC-2, IPC-4, IPC-7: numbers of the requested procedure, its step, the station."""
-    names = {2: "requested-procedure", 4: "scheduled-step", 7: "station"}
+    """IPC-2, IPC-4, IPC-7, IPC-9: numbers of the requested procedure, its step, the station and its AE title."""
+    names = {2: "requested-procedure", 4: "scheduled-step", 7: "station", 9: "station-ae"}
     found: Element | None = scope.convert("EI-Identifier", value)
     if not found or value is None:
         return None
