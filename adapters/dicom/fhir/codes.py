@@ -23,6 +23,7 @@ _SYSTEMS = {
 }
 _UID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+")
 _CODE = re.compile(r"[^\s]+(\s[^\s]+)*")  # FHIR R4 datatypes.html#code
+_LONGEST_CODE = 16  # SH
 
 
 def first(attributes: Attributes, tag: str) -> Any:  # a JSON value
@@ -78,3 +79,38 @@ def system_of(designator: str, uid: str = "") -> str:
     if known := _SYSTEMS.get(designator):
         return known
     return f"urn:oid:{uid}" if _UID.fullmatch(uid) else ""
+
+
+def code_item(coded: dict[str, Any], meaning: str = "") -> Attributes:  # a FHIR Coding
+    """Return a FHIR Coding as an item of a code sequence. ``meaning`` is used where it has no display.
+
+    Of a JJ1017-32 code the first half, which a modality understands, is sent (JJ1017 3.0: JJ1017-16M).
+    """
+    system, code = str(coded.get("system", "")), str(coded.get("code", ""))
+    designator, uid = designator_of(system)
+    if designator == "JJ1017-32":
+        designator, code = "JJ1017-16M", code[:16]
+    short = len(code) <= _LONGEST_CODE
+    made: Attributes = {
+        "00080100" if short else "00080119": {"vr": "SH" if short else "UC", "Value": [code]},
+        "00080102": {"vr": "SH", "Value": [designator]},
+        "00080104": {"vr": "LO", "Value": [(str(coded.get("display", "")) or meaning or code)[:64]]},
+    }
+    if version := str(coded.get("version", "")):
+        made["00080103"] = {"vr": "SH", "Value": [version[:_LONGEST_CODE]]}
+    if uid:
+        made["0008010C"] = {"vr": "UI", "Value": [uid]}
+    return made
+
+
+def designator_of(system: str) -> tuple[str, str]:
+    """Return a system's coding scheme designator and UID; one that the standard does not have gets a 99 before it."""
+    known = next((designator for designator, uri in _SYSTEMS.items() if uri == system), "")
+    if known:
+        return known, ""
+    uid = system.removeprefix("urn:oid:") if system.startswith("urn:oid:") else ""
+    last = re.split(r"[/:|#]", system)[-1]
+    if last.startswith(("99", "JJ1017")):
+        return last[:_LONGEST_CODE], uid
+    letters = re.sub(r"[^A-Z0-9_]", "", last.upper())
+    return f"99{letters}"[:_LONGEST_CODE] if letters else "99LOCAL", uid
