@@ -54,8 +54,8 @@ class Hospital:
         self.source = source
         self.journal = MemoryJournal(client.context.clock)
         adapter = Context(
-            handle=client.door.handle, journal=self.journal, blobs=MemoryBlobs(), clock=client.context.clock,
-            ids=client.context.ids, zone=ZONE, base=BASE,
+            handle=client.door.handle, tables=client.tables, journal=self.journal, blobs=MemoryBlobs(),
+            clock=client.context.clock, ids=client.context.ids, zone=ZONE, base=BASE,
         )  # fmt: skip
         limits = Limits(pause=0.001, longest_pause=0.002, memory=1e9)
         self.applier = Applier(adapter, mapper, Sources((source,)), limits)
