@@ -11,6 +11,7 @@ from typing import Protocol
 import msgspec
 
 Value = str | int
+Fields = Mapping[str, Value | tuple[Value, ...]]
 
 
 class RowWrite(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,7 +25,7 @@ class RowWrite(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     revision: int
     content: bytes | None
-    fields: Mapping[str, Value | tuple[Value, ...]] = {}
+    fields: Fields = {}
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -58,13 +59,19 @@ class Like(msgspec.Struct, frozen=True):
     pattern: str
 
 
+class Missing(msgspec.Struct, frozen=True):
+    """The field has no value."""
+
+    field: str
+
+
 class AnyOf(msgspec.Struct, frozen=True):
     """At least one condition holds."""
 
     conditions: tuple["Condition", ...]
 
 
-Condition = In | Between | Like | AnyOf
+Condition = In | Between | Like | Missing | AnyOf
 
 
 class RowQuery(msgspec.Struct, frozen=True, kw_only=True):

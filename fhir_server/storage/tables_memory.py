@@ -3,27 +3,11 @@
 They are the meaning of :class:`~fhir_server.core.tables.Tables`; faster ones are compared with them.
 """
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
-from fhir_server.core.tables import (
-    AnyOf,
-    Between,
-    Condition,
-    In,
-    Like,
-    Row,
-    RowConflict,
-    RowQuery,
-    RowWrite,
-    TableLayout,
-    Value,
-    check_rows,
-)
-
-Fields = Mapping[str, Value | tuple[Value, ...]]
-_Test = Callable[[Fields], bool]
+from fhir_server.core.conditions import meaning, values_of
+from fhir_server.core.tables import Row, RowConflict, RowQuery, RowWrite, TableLayout, check_rows
 
 
 class MemoryTables:
@@ -79,7 +63,7 @@ class MemoryTables:
         return found.revision if found else 0
 
     def _matches(self, query: RowQuery) -> list[RowWrite]:
-        tests = [_test(condition) for condition in query.where]
+        tests = [meaning(condition) for condition in query.where]
         rows = self._tables.get(query.table, {})
         return [rows[id_] for id_ in sorted(rows) if all(test(rows[id_].fields) for test in tests)]
 
@@ -89,43 +73,9 @@ def _row(write: RowWrite) -> Row:
     return Row(write.table, write.id, write.revision, write.content)
 
 
-def _values(fields: Fields, name: str) -> tuple[Value, ...]:
-    value = fields.get(name, ())
-    return value if isinstance(value, tuple) else (value,)
-
-
 def _place(name: str, descending: bool, row: RowWrite) -> tuple[int, int, str]:
     """Return what sorts a row: none before numbers before texts; of several values the one that comes first."""
-    places = [(1, value, "") if isinstance(value, int) else (2, 0, value) for value in _values(row.fields, name)]
+    places = [(1, value, "") if isinstance(value, int) else (2, 0, value) for value in values_of(row.fields, name)]
     if not places:
         return (0, 0, "")
     return max(places) if descending else min(places)
-
-
-def _test(condition: Condition) -> _Test:
-    match condition:
-        case In(name, values):
-            wanted = frozenset(values)
-            return lambda fields: any(value in wanted for value in _values(fields, name))
-        case Between(name, low, high):
-            return lambda fields: any(_inside(value, low, high) for value in _values(fields, name))
-        case Like(name, pattern):
-            like = re.compile(_expression(pattern), re.DOTALL)
-            return lambda fields: any(
-                isinstance(value, str) and like.fullmatch(value) is not None for value in _values(fields, name)
-            )
-        case AnyOf(conditions):
-            tests = [_test(inner) for inner in conditions]
-            return lambda fields: any(test(fields) for test in tests)
-
-
-def _inside(value: Value, low: Value | None, high: Value | None) -> bool:
-    """Texts compare with texts by code point, numbers with numbers."""
-    for bound in (low, high):
-        if bound is not None and isinstance(bound, str) != isinstance(value, str):
-            return False
-    return (low is None or low <= value) and (high is None or value <= high)  # type: ignore[operator]  # same types
-
-
-def _expression(pattern: str) -> str:
-    return "".join({"*": ".*", "?": "."}.get(letter) or re.escape(letter) for letter in pattern)

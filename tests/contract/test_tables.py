@@ -13,6 +13,7 @@ from fhir_server.core.tables import (
     Condition,
     In,
     Like,
+    Missing,
     Row,
     RowConflict,
     RowQuery,
@@ -90,6 +91,9 @@ async def test_preparing_again_changes_nothing(films: Tables) -> None:
         ((Like("modality", "C*"), Like("modality", "M*")), "c"),
         ((AnyOf((In("patient", ("2",)), Like("name", "*hanako"))),), "b c"),
         ((AnyOf(()),), ""),
+        ((Missing("patient"),), "d"),
+        ((Missing("modality"),), "d"),
+        ((AnyOf((Missing("many"), In("patient", ("2",)))), Missing("none")), "a b c d"),
         ((AnyOf((Between("many", 15, 20), In("patient", ("2",)))),), "c"),
     ],
 )

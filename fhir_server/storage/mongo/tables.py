@@ -21,6 +21,7 @@ from fhir_server.core.tables import (
     Condition,
     In,
     Like,
+    Missing,
     Row,
     RowConflict,
     RowQuery,
@@ -182,6 +183,8 @@ def _part(condition: Condition) -> Document:
             return _between(f"f.{field}", low, high)
         case Like(field, pattern):
             return {f"f.{field}": _like(pattern)}
+        case Missing(field):
+            return {f"f.{field}": {"$in": [None, []]}}
         case AnyOf(conditions):
             return {"$or": [_part(inner) for inner in conditions]} if conditions else _NOTHING
 
