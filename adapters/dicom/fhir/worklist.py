@@ -118,7 +118,7 @@ def attributes(made: Mapping[str, tuple[str, Any]]) -> Attributes:
 
 def _step(order: Order, number: str, zone: tzinfo) -> Attributes:
     request, appointment = order.request, order.appointment
-    start = _start(appointment.get("start") or _occurrence(request), zone)
+    start = _start(appointment.get("start") or _occurrence(request) or str(request.get("authoredOn", "")), zone)
     station = _participant(appointment, "Device")
     protocols = [item for part in order.parts or (request,) for item in _items(part.get("code", {}))]
     return attributes({

@@ -114,22 +114,23 @@ def _point(text: str, vr: str, *, last: bool = False) -> str:
 
 
 def _is_range(wanted: Attributes, tag: str) -> bool:
-    values = wanted.get(tag, {}).get("Value") or ()
+    values = wanted.get(tag, {}).get("Value") or []
     return len(values) == 1 and "-" in str(values[0])
 
 
 def _period(attributes: Attributes, wanted: Attributes) -> bool:
     """Match date and time ranges as one period, from the first day's time to the last day's (PS3.4 table K.6-1)."""
-    days, times = ([*_text(wanted, tag).split("-", 1), ""][:2] for tag in (_START_DATE, _START_TIME))
+    first_day, _, last_day = _text(wanted, _START_DATE).partition("-")
+    first_time, _, last_time = _text(wanted, _START_TIME).partition("-")
     day, time = _text(attributes, _START_DATE), _text(attributes, _START_TIME)
     if not day:
         return False
     at = day + _point(time, "TM")
-    low = days[0] and days[0] + _point(times[0], "TM")
-    high = days[1] and days[1] + _point(times[1], "TM", last=True)
+    low = first_day and first_day + _point(first_time, "TM")
+    high = last_day and last_day + _point(last_time, "TM", last=True)
     return (not low or low <= at) and (not high or at <= high)
 
 
 def _text(attributes: Attributes, tag: str) -> str:
-    values = attributes.get(tag, {}).get("Value") or ("",)
+    values = attributes.get(tag, {}).get("Value") or [""]
     return str(values[0]).strip()
