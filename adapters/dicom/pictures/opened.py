@@ -1,0 +1,172 @@
+"""Reads the description of an image, and the bytes of a frame, from a DICOM file without reading the rest."""
+
+import io
+import mmap
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+from pydicom.dataset import Dataset
+from pydicom.encaps import get_frame
+from pydicom.filereader import read_dataset
+
+from adapters.dicom.dataset.meta import split
+from adapters.dicom.dataset.reader import DEFLATED, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, Malformed
+from adapters.dicom.pictures.attributes import Found, describe
+from adapters.dicom.pictures.image import Image
+from adapters.dicom.pictures.options import Source, Unrenderable
+
+_MAPPED_FROM = 8 << 20
+_MOST_INFLATED = 1 << 28
+_MOST_ENCODED = 1 << 28
+_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+
+
+class View(io.RawIOBase):
+    """A file over bytes that are not copied."""
+
+    def __init__(self, view: memoryview) -> None:
+        super().__init__()
+        self._view = view
+        self._at = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """Read at most ``size`` bytes."""
+        end = len(self._view) if size is None or size < 0 else min(self._at + size, len(self._view))
+        piece = bytes(self._view[self._at : end])
+        self._at += len(piece)
+        return piece
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to a place; it may be behind the end."""
+        self._at = max(0, offset + (0, self._at, len(self._view))[whence])
+        return self._at
+
+    def tell(self) -> int:
+        """Return the place."""
+        return self._at
+
+    def seekable(self) -> bool:
+        """Tell that places can be gone to."""
+        return True
+
+    def readable(self) -> bool:
+        """Tell that it can be read."""
+        return True
+
+
+@contextmanager
+def opened(source: Source) -> Iterator[memoryview]:
+    """Yield the bytes of a DICOM file; a large one is mapped, so that only what is touched is read."""
+    try:
+        descriptor = os.open(source.path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise Unrenderable("The bytes of the image are not there.") from error
+    try:
+        if os.fstat(descriptor).st_size < source.offset + source.length or source.length < 1:
+            raise Unrenderable("The bytes of the image are not there.")
+        if source.length < _MAPPED_FROM:
+            yield memoryview(os.pread(descriptor, source.length, source.offset))
+            return
+        start = source.offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
+        before = source.offset - start
+        mapped = mmap.mmap(descriptor, before + source.length, prot=mmap.PROT_READ, offset=start)
+        whole = memoryview(mapped)
+        view = whole[before:]
+        try:
+            yield view
+        finally:
+            view.release()
+            whole.release()
+            mapped.close()
+    finally:
+        os.close(descriptor)
+
+
+def inflated(file: memoryview) -> tuple[memoryview, str, int]:
+    """Return the file with a deflated data set (PS3.5 A.5) inflated, its transfer syntax and where its data set is."""
+    try:
+        meta, at = split(file)
+    except Malformed as error:
+        raise Unrenderable(error.text) from error
+    syntax = meta.transfer_syntax or IMPLICIT_LITTLE
+    if syntax != DEFLATED:
+        return file, syntax, at
+    engine = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        dataset = engine.decompress(bytes(file[at:]), _MOST_INFLATED)
+    except zlib.error as error:
+        raise Unrenderable("The deflated data set cannot be inflated.") from error
+    if engine.unconsumed_tail:
+        raise Unrenderable("The deflated data set is too large.")
+    return memoryview(dataset), EXPLICIT_LITTLE, 0
+
+
+def read_image(file: memoryview, syntax: str, at: int) -> tuple[Image, Dataset]:
+    """Describe the image of a file whose data set begins ``at``. Raise :class:`Unrenderable` if it has none."""
+    stream = View(file)
+    stream.seek(at)
+    implicit, big = syntax == IMPLICIT_LITTLE, syntax == EXPLICIT_BIG
+    try:
+        dataset, found = _before_pixels(stream, file, implicit=implicit, big=big)
+        image = describe(dataset, found, syntax)
+    except Unrenderable:
+        raise
+    except Exception as error:  # pydicom raises whatever the broken bytes lead it to
+        raise Unrenderable("The data set cannot be read.") from error
+    problem = image.problem()
+    if problem:
+        raise Unrenderable(problem)
+    return image, dataset
+
+
+def _before_pixels(stream: View, file: memoryview, *, implicit: bool, big: bool) -> tuple[Dataset, Found]:
+    readable = cast("io.BytesIO", stream)  # a file all the same
+    dataset = read_dataset(readable, implicit, not big, stop_when=lambda tag, _, __: tag >= _PIXELS[0])
+    at = stream.tell()
+    if at + 8 > len(file):
+        raise Unrenderable("There are no pixels.")
+    order = ">" if big else "<"
+    group, element = struct.unpack_from(f"{order}HH", file, at)
+    tag = group << 16 | element
+    if tag not in _PIXELS:
+        raise Unrenderable("There are no pixels.")
+    vr = bytes(file[at + 4 : at + 6])
+    if vr in (b"OB", b"OW", b"OF", b"OD", b"UN"):
+        length = struct.unpack_from(f"{order}I", file, at + 8)[0]
+        start = at + 12
+    else:
+        length = struct.unpack_from(f"{order}I", file, at + 4)[0]
+        start, vr = at + 8, b"OW"
+    length = -1 if length == 0xFFFFFFFF else min(length, len(file) - start)
+    return dataset, Found(tag=tag, vr=vr.decode(), value=start, length=length)
+
+
+def frame_bytes(file: memoryview, image: Image, frame: int) -> bytes:
+    """Return the bytes of a frame, which counts from 1: of an encapsulated one those of its fragments."""
+    if not 1 <= frame <= image.frames:
+        raise Unrenderable(f"There are {image.frames} frames.", missing=True)
+    if image.length >= 0:
+        first = (frame - 1) * image.frame_bits
+        end = first + image.frame_bits
+        start, stop = first // 8, (end + 7) // 8
+        if stop > image.length:
+            raise Unrenderable(f"The pixel data have {image.length} bytes; this frame ends at {stop}.")
+        if not image.swapped:
+            return bytes(file[image.value + start : image.value + stop])
+        words = bytearray(file[image.value + start // 2 * 2 : image.value + (stop + 1) // 2 * 2])
+        words[0::2], words[1::2] = words[1::2], words[0::2]
+        return bytes(words[start % 2 : start % 2 + stop - start])
+    stream = View(file[image.value :])
+    try:
+        data = get_frame(
+            cast("io.BytesIO", stream), frame - 1, number_of_frames=image.frames, extended_offsets=image.extended
+        )
+    except Exception as error:  # pydicom raises whatever the broken bytes lead it to
+        raise Unrenderable("The fragments of the frame cannot be found.") from error
+    if len(data) > _MOST_ENCODED:
+        raise Unrenderable("The encoded frame is too large.")
+    return data

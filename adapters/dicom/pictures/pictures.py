@@ -1,0 +1,123 @@
+"""Pictures of stored images for those who serve them: from memory, from disk, or drawn."""
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+
+from adapters.dicom.pictures.cache import Recent, Thumbnails, pictures_in_memory, size_of
+from adapters.dicom.pictures.confined import Done, Job, do
+from adapters.dicom.pictures.image import Image
+from adapters.dicom.pictures.opened import frame_bytes, inflated, opened, read_image
+from adapters.dicom.pictures.options import Options, Picture, Source, Unrenderable
+from adapters.dicom.pictures.pool import Pool
+from adapters.dicom.pictures.transcode import check, explicit
+
+_HERE = 1 << 23  # values of a native frame that is drawn in this process
+_AT_ONCE = 4
+_DESCRIBED = 256  # descriptions of images that are kept
+_MEMORY = 64 << 20
+_DISK = 512 << 20
+
+
+class Pictures:
+    """Draws and decodes for one process. ``thumbnails`` is a folder of its own, or None to keep none on disk."""
+
+    def __init__(
+        self, thumbnails: Path | None, *, memory: int = _MEMORY, disk: int = _DISK, pool: Pool | None = None
+    ) -> None:
+        self._kept = pictures_in_memory(memory)
+        self._thumbnails = Thumbnails(thumbnails, disk) if thumbnails is not None else None
+        self._images: Recent[Image] = Recent(_DESCRIBED)
+        self._pool = pool or Pool()
+        self._here = asyncio.Semaphore(_AT_ONCE)
+
+    async def rendered(self, source: Source, frame: int = 1, options: Options | None = None) -> Picture:
+        """Return the picture of a frame, which counts from 1. Raise :class:`Unrenderable`."""
+        options = options or Options()
+        key = (source.uid, frame, options)
+        picture = self._kept.get(key)
+        if picture is not None:
+            return picture
+        async with self._here:
+            picture, job = await asyncio.to_thread(self._draw, source, frame, options)
+        if picture is None:
+            assert job is not None
+            picture = Picture(options.media_type, (await self._pool.do(job)).content)
+            if options.thumbnail and self._thumbnails is not None:
+                await asyncio.to_thread(self._thumbnails.put, key, picture)
+        self._kept.put(key, picture, size_of(picture))
+        return picture
+
+    async def frame_decoded(self, source: Source, frame: int = 1) -> bytes:
+        """Return a frame as native pixel data in little endian."""
+        async with self._here:
+            job = await asyncio.to_thread(self._job, source, frame, None)
+        return (await self._do(job)).content
+
+    async def transcoded(self, source: Source) -> bytes:
+        """Return the DICOM file in Explicit VR Little Endian, its frames decoded. Raise :class:`Unrenderable`."""
+        frames, photometric = [], ""
+        async with self._here:
+            image = await asyncio.to_thread(self._described, source)
+        check(image)
+        for frame in range(1, image.frames + 1):
+            async with self._here:
+                job = await asyncio.to_thread(self._job, source, frame, None)
+            done = await self._do(job)
+            frames.append(done.content)
+            photometric = done.photometric
+        async with self._here:
+            return await asyncio.to_thread(explicit, source, image, frames, photometric)
+
+    async def close(self) -> None:
+        """End the processes that decode."""
+        await self._pool.close()
+
+    async def _do(self, job: Job) -> Done:
+        if not _simple(job.image):
+            return await self._pool.do(job)
+        done = await asyncio.to_thread(do, job)
+        if done.problem:
+            raise Unrenderable(done.problem)
+        return done
+
+    def _draw(self, source: Source, frame: int, options: Options) -> tuple[Picture | None, Job | None]:
+        """Return the picture if that is safe and quick to make here, otherwise what is to be done elsewhere."""
+        key = (source.uid, frame, options)
+        if options.thumbnail and self._thumbnails is not None:
+            found = self._thumbnails.get(key)
+            if found is not None:
+                return found, None
+        job = self._job(source, frame, options)
+        if not _simple(job.image):
+            return None, job
+        done = do(job)
+        if done.problem:
+            raise Unrenderable(done.problem)
+        picture = Picture(options.media_type, done.content)
+        if options.thumbnail and self._thumbnails is not None:
+            self._thumbnails.put(key, picture)
+        return picture, None
+
+    def _job(self, source: Source, frame: int, options: Options | None) -> Job:
+        with opened(source) as file:
+            plain, syntax, at = inflated(file)
+            image = self._images.get(source.uid)
+            if image is None:
+                image, _ = read_image(plain, syntax, at)
+                self._images.put(source.uid, image, 1 + len(image.looks))
+            return Job(_of_frame(image, frame), frame_bytes(plain, image, frame), frame, options)
+
+    def _described(self, source: Source) -> Image:
+        with opened(source) as file:
+            return read_image(*inflated(file))[0]
+
+
+def _simple(image: Image) -> bool:
+    return image.length >= 0 and image.values <= _HERE
+
+
+def _of_frame(image: Image, frame: int) -> Image:
+    """Leave out the transformations of other frames."""
+    return msgspec.structs.replace(image, look=image.look_of(frame), looks=()) if image.looks else image
