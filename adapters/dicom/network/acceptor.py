@@ -1,7 +1,6 @@
 """The listener: takes associations within limits, tells who calls, and hands requests to the services (PS3.8 7.1.1)."""
 
 import asyncio
-import logging
 import socket
 import ssl
 from collections import Counter
@@ -25,8 +24,6 @@ from adapters.dicom.network.upper_layer import MAX_LENGTH
 
 #: connections beyond the limit that are still heard, so that they can be told
 _SPARE: Final = 64
-
-_log = logging.getLogger("adapters.dicom.network")
 
 
 class PortOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -126,6 +123,9 @@ class Listener:
         await asyncio.gather(*waiting, return_exceptions=True)
 
     def _connection(self) -> asyncio.Protocol:
+        if len(self._open) >= self.port.associations + _SPARE:
+            self.counts.rejected += 1
+            return _Closed()
         association = Association(
             decide=self._decide, times=self.port.times, max_length=self.port.max_length, closed=self._closed
         )
@@ -165,6 +165,13 @@ class Listener:
         association.peer = peer
         self._by_title[peer.title] += 1
         return agree(request, self._offers, peer, self.port.max_length)
+
+
+class _Closed(asyncio.Protocol):
+    """A connection too many: it is closed without a word."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
 
 
 def server_context(port: PortOptions) -> ssl.SSLContext | None:

@@ -12,12 +12,14 @@ from adapters.dicom.model import Sender, Way
 from adapters.dicom.network import commands
 from adapters.dicom.network.commands import Command, Field, Status
 from adapters.dicom.network.connection import AssociationLost, Connection, Times
+from adapters.dicom.network.exchange import Exchange, Response
 from adapters.dicom.network.messages import Begun, InvalidMessage, Messages, Piece
 from adapters.dicom.network.negotiation import Agreement, PresentationContext, agreed
 from adapters.dicom.network.offers import Offer, Offers, Request
 from adapters.dicom.network.pdu import AssociateAccept, AssociateReject, AssociateRequest
 from adapters.dicom.network.pdu_stream import Fragment
 from adapters.dicom.network.peers import Peer
+from adapters.dicom.network.sending import Sending
 from adapters.dicom.network.upper_layer import (
     MAX_LENGTH,
     Aborted,
@@ -26,12 +28,11 @@ from adapters.dicom.network.upper_layer import (
     Released,
     UpperLayer,
     WrongState,
-    p_data,
 )
 
 #: the longest data set that is gathered in memory: identifiers, not images
 _LONGEST_GATHERED: Final = 64 * 1024 * 1024
-#: requests, or responses that nobody has taken yet, before no more is read
+#: requests that wait, before no more is read
 _MOST_WAITING: Final = 64
 
 _log = logging.getLogger("adapters.dicom.network")
@@ -42,19 +43,6 @@ Decide = Callable[["Association", AssociateRequest], Agreement | AssociateReject
 
 class AssociationRefused(Exception):
     """The peer does not want the association."""
-
-
-class Response(msgspec.Struct, frozen=True):
-    """A response of the peer, with its data set in ``transfer_syntax``."""
-
-    command: Command
-    dataset: bytes | None
-    transfer_syntax: str
-
-    @property
-    def status(self) -> int:
-        """Status (0000,0900)."""
-        return Status.PROCESSING_FAILURE if self.command.status is None else self.command.status
 
 
 class Association:
@@ -84,7 +72,6 @@ class Association:
         self._by_context: Mapping[int, Offer] = {}
         self._messages = Messages()
         self._receiving: Request | None = None
-        self._discarding = False
         self._gathered = bytearray()
         self._queue: deque[Request] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -94,14 +81,13 @@ class Association:
         self._cancelled: set[int] = set()
         self._release_asked = False
         self._finishing = False
-        self._sending = asyncio.Lock()
-        self._exchanges: dict[int, _Exchange] = {}
+        self._sending = Sending(self.connection)
+        self._exchanges: dict[int, Exchange] = {}
         self._last_id = 0
         self._established = asyncio.Event()
         self._refused: AssociateReject | None = None
         self._over = asyncio.Event()
         self._why = ""
-        self._released = False
 
     # --- for services ---
 
@@ -139,20 +125,15 @@ class Association:
         self, context_id: int, command: Command, dataset: bytes | AsyncIterator[bytes] | None = None
     ) -> None:
         """Send a message; raise AssociationLost. A data set is encoded in the context's transfer syntax."""
-        message = commands.encode(msgspec.structs.replace(command, has_data=dataset is not None))
-        async with self._sending:
-            await self._send(context_id, message, dataset)
+        self._alive()
+        await self._sending.send(context_id, command, dataset)
 
     async def answer_stored(self, request: Request) -> None:
         """Answer a C-STORE-RQ with success: one write."""
         command = request.command
+        self._alive()
         message = commands.store_response(command.message_id or 0, command.sop_class, command.instance)
-        if self._sending.locked() or not self.connection.free:
-            async with self._sending:
-                await self._send(request.context_id, message, None)
-        else:
-            self._check()
-            self.connection.write(p_data(request.context_id, message, command=True, last=True))
+        await self._sending.send_alone(request.context_id, message)
 
     def context_for(self, sop_class: str, transfer_syntaxes: tuple[str, ...] = ()) -> PresentationContext | None:
         """Return a context in which we may ask the peer, with one of the transfer syntaxes, in their order."""
@@ -189,7 +170,7 @@ class Association:
             raise AssociationLost("the peer did not accept a presentation context for this SOP class")
         self._last_id = self._last_id % 65535 + 1
         number = self._last_id
-        exchange = self._exchanges[number] = _Exchange(self, chosen.transfer_syntax)
+        exchange = self._exchanges[number] = Exchange(self.connection)
         ended = False
         try:
             await self.send(chosen.id, msgspec.structs.replace(command, message_id=number), dataset)
@@ -269,6 +250,7 @@ class Association:
             case AssociateAccept():
                 assert self.asked is not None
                 self.taken = event
+                self._sending.limit(event.user.max_length)
                 self.contexts = agreed(self.asked, event)
                 self._by_context = self._offered()
                 self._established.set()
@@ -279,7 +261,6 @@ class Association:
                 self._release_asked = True
                 self._settle()
             case Released():
-                self._released = True
                 self._end("the association was released")
             case Aborted():
                 if event.text:
@@ -303,6 +284,7 @@ class Association:
             self.connection.engine.reject(decision)
             return
         self.taken = decision.answer
+        self._sending.limit(request.user.max_length)
         self.contexts, self._by_context = decision.contexts, decision.offers
         if decision.answer.user.window is not None:
             self._window = decision.answer.user.window[0]
@@ -428,7 +410,6 @@ class Association:
         if self._release_asked:
             self.connection.engine.answer_release()
             self.connection.flush()
-            self._released = True
             self._end("the association was released")
         elif self._finishing and self._messages.between:
             self.abort("this server is stopping")
@@ -437,6 +418,10 @@ class Association:
         _log.info("association with %s: %s", self.address, why)
         self.connection.abort(why, 2, 6)
         self._end(why)
+
+    def _alive(self) -> None:
+        if self._over.is_set():
+            raise AssociationLost(self._why)
 
     def _end(self, why: str) -> None:
         if self._over.is_set():
@@ -457,99 +442,3 @@ class Association:
         self._queue.clear()
         for exchange in self._exchanges.values():
             exchange.lost(why)
-
-    # --- sending ---
-
-    def _check(self) -> None:
-        if self._over.is_set():
-            raise AssociationLost(self._why)
-        try:
-            self.connection.engine.check_data()
-        except WrongState as error:
-            raise AssociationLost(str(error)) from None
-
-    async def _send(self, context_id: int, message: bytes, dataset: bytes | AsyncIterator[bytes] | None) -> None:
-        self._check()
-        head = p_data(context_id, message, command=True, last=True)
-        if dataset is None:
-            self.connection.write(head)
-        elif isinstance(dataset, bytes):
-            await self._send_whole(context_id, head, dataset)
-        else:
-            await self._send_stream(context_id, head, dataset)
-        await self.connection.drained()
-
-    @property
-    def _fragment(self) -> int:
-        """The most bytes of a presentation data value that the peer takes; an even number."""
-        other = self.taken if self.requestor else self.asked
-        assert other is not None
-        longest = min(other.user.max_length or MAX_LENGTH, MAX_LENGTH)
-        return max(longest - 6, 2) & ~1
-
-    async def _send_whole(self, context_id: int, head: bytes, dataset: bytes) -> None:
-        size, view = self._fragment, memoryview(dataset)
-        for at in range(0, max(len(dataset), 1), size):
-            part = p_data(context_id, view[at : at + size], command=False, last=at + size >= len(dataset))
-            self.connection.write(head + part if head else part)
-            head = b""
-            await self.connection.drained()
-            self._check()
-
-    async def _send_stream(self, context_id: int, head: bytes, dataset: AsyncIterator[bytes]) -> None:
-        size = self._fragment
-        self.connection.write(head)
-        waiting = bytearray()
-        async for chunk in dataset:
-            waiting += chunk
-            at = 0
-            while len(waiting) - at > size:
-                self.connection.write(p_data(context_id, bytes(waiting[at : at + size]), command=False, last=False))
-                at += size
-                await self.connection.drained()
-                self._check()
-            del waiting[:at]
-        self.connection.write(p_data(context_id, bytes(waiting), command=False, last=True))
-
-
-class _Exchange:
-    """A request of ours and the responses to it that nobody has taken yet."""
-
-    def __init__(self, association: Association, transfer_syntax: str) -> None:
-        self._association = association
-        self._transfer_syntax = transfer_syntax
-        self._waiting: deque[Response] = deque()
-        self._ready = asyncio.Event()
-        self._why = ""
-        self._held = False
-
-    def add(self, response: Response) -> None:
-        self._waiting.append(response)
-        self._ready.set()
-        if len(self._waiting) >= _MOST_WAITING and not self._held:
-            self._held = True
-            self._association.connection.hold()
-
-    def lost(self, why: str) -> None:
-        self._why = why
-        self._ready.set()
-
-    async def next(self, seconds: float) -> Response:
-        while not self._waiting:
-            if self._why:
-                raise AssociationLost(self._why)
-            self._ready.clear()
-            await asyncio.wait_for(self._ready.wait(), seconds or None)
-        if self._held and len(self._waiting) < _MOST_WAITING // 2:
-            self.end()
-        return self._waiting.popleft()
-
-    async def rest(self, seconds: float) -> None:
-        """Take what still comes, up to the last response."""
-        while (await self.next(seconds)).command.pending:
-            continue
-
-    def end(self) -> None:
-        if self._held:
-            self._held = False
-            self._association.connection.go_on()

@@ -152,7 +152,8 @@ class Connection(asyncio.Protocol):
         if data:
             transport.write(data)
             self._timed = asyncio.get_running_loop().time()
-        if self.engine.close:
+        if self.engine.close and not transport.is_closing():
+            self._timed = asyncio.get_running_loop().time()
             transport.close()
 
     def hold(self) -> None:
@@ -188,15 +189,19 @@ class Connection(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(_TICK, self._tick)
         now, times = loop.time(), self.times
-        if self.engine.timer:
+        if self.engine.close:
+            if 0 < times.artim <= now - self._timed:
+                self._transport.abort()  # what is left to be sent is not read
+        elif self.engine.timer:
             if 0 < times.artim <= now - self._timed:
                 self._why = self._why or f"the peer did nothing for {times.artim:g} s"
                 self.engine.expired()
                 self.flush()
-            return
-        if self._holds or self.engine.state is not State.ESTABLISHED:
-            return
-        silent = now - self._since
+        elif not self._holds and self.engine.state is State.ESTABLISHED:
+            self._listen(now - self._since)
+
+    def _listen(self, silent: float) -> None:
+        times = self.times
         if self._user.in_message or self.engine.in_pdu:
             if 0 < times.silence <= silent:
                 self._give_up(f"nothing came within a message for {times.silence:g} s")

@@ -260,7 +260,7 @@ class UpperLayer:
         self._out.append(pdu.encode(what))
 
 
-def p_data(context_id: int, data: bytes | memoryview, *, command: bool, last: bool) -> bytes:
+def p_data(context_id: int, data: bytes | bytearray | memoryview, *, command: bool, last: bool) -> bytes:
     """Return a P-DATA-TF PDU with one presentation data value (PS3.8 9.3.5)."""
     size = len(data)
     control = (1 if command else 0) | (2 if last else 0)

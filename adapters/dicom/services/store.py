@@ -6,8 +6,9 @@ from typing import Final, Protocol
 
 from adapters.dicom.dataset.meta import file_meta
 from adapters.dicom.model import Fate, Refusal, Sender, Verdict
-from adapters.dicom.network.association import Association, Response
+from adapters.dicom.network.association import Association
 from adapters.dicom.network.commands import Command, Field, Status, answer
+from adapters.dicom.network.exchange import Response
 from adapters.dicom.network.offers import Offer, Request, Sink
 from adapters.dicom.network.peers import Right
 
