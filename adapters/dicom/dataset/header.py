@@ -1,22 +1,32 @@
 """What the archive must know of an object before it keeps it: identifiers, and the attributes that queries return."""
 
-import io
+import re
 from typing import Final
 
 import msgspec
-import pydicom
 
-from adapters.dicom.dataset import levels, meta
-from adapters.dicom.dataset.reader import Malformed
+from adapters.dicom.dataset import levels
+from adapters.dicom.dataset.charset import charset_of
+from adapters.dicom.dataset.converter import PIXELS, Converter, Place
+from adapters.dicom.dataset.file import Opened, open_file
+from adapters.dicom.dataset.reader import MAX_INFLATED, Malformed, Walk
+from adapters.dicom.dataset.values import BIG_DECODERS, LITTLE_DECODERS
 from adapters.dicom.model import Attributes, Pixels
 
 __all__ = ["Header", "Malformed", "read_header"]
 
-_PIXELS: Final = ("7FE00008", "7FE00009", "7FE00010")
+_CHARSET: Final = 0x00080005
+_INLINE: Final = 1024  # bytes of a binary value within the sequences of the index
+_FIRST_INFLATED: Final = 1 << 23
+_UID: Final = re.compile(r"[0-9.]{1,64}", re.ASCII)
+_MOST_FRAMES: Final = 1 << 31
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """Identifiers and the attributes of each level (DICOM JSON, see :mod:`.levels`); ``frames`` 0: no pixels."""
+    """Identifiers and the attributes of each level (DICOM JSON, see :mod:`.levels`); ``frames`` 0: no pixels.
+
+    ``pixels`` tells what the element's head says: compare it with the file's length to see whether it is whole.
+    """
 
     transfer_syntax: str
     sop_class: str
@@ -34,41 +44,80 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_header(file: bytes | memoryview, *, lenient: bool = False, assume: str | None = None) -> Header:
-    """Read a whole DICOM file, or at least everything before its pixel data; raise :class:`Malformed`.
+    """Read a whole DICOM file, or at least everything to the head of its pixel data; raise :class:`Malformed`.
 
     ``lenient`` also takes a bare data set without preamble and File Meta Information. ``assume`` is the character set
-    of a sender that declares none or a wrong one.
+    of a sender that declares none or a wrong one. Offsets within a deflated file are those of :func:`.file.plain`.
     """
-    raw = bytes(file)
-    syntax = "" if lenient and raw[128:132] != b"DICM" else meta.split(raw)[0].transfer_syntax
+    opened = open_file(file, lenient=lenient, limit=_FIRST_INFLATED)
     try:
-        dataset = pydicom.dcmread(io.BytesIO(raw), stop_before_pixels=True, force=lenient)
-        content = dataset.to_json_dict(suppress_invalid_tags=True)
-    except Exception as error:
-        raise Malformed(0, "This cannot be read.") from error
-    found = {key: _first(content, key) for key in ("00080016", "00080018", "0020000D", "0020000E")}
-    for key, value in found.items():
-        if not value:
-            raise Malformed(int(key, 16), "This identifier is missing.")
-    frames = int(_first(content, "00280008") or 1) if "00280010" in content else 0
-    number = _first(content, "00200013")
+        return _read(opened, assume)
+    except Malformed:
+        if opened.data is file or len(opened.data) - opened.at < _FIRST_INFLATED:
+            raise
+    return _read(open_file(file, lenient=lenient, limit=MAX_INFLATED), assume)
+
+
+def _read(opened: Opened, assume: str | None) -> Header:
+    data, syntax = opened.data, opened.syntax
+    walk = Walk(data, opened.at, len(data), syntax)
+    converter = Converter(data, None, _INLINE, assume)
+    place = Place(charset_of("", assume))
+    found: tuple[Attributes, ...] = ({}, {}, {}, {})
+    pixels: Pixels | None = None
+    level_of = levels.LEVEL_OF.get
+    decoder_of = (LITTLE_DECODERS if syntax.little else BIG_DECODERS).get
+    for tag, vr, offset, length, _ in walk:
+        wanted = level_of(tag)
+        if wanted is None:
+            if tag in PIXELS:
+                pixels = Pixels(tag, offset, length)
+                break
+            continue
+        level, key = wanted
+        decoder = decoder_of(vr)
+        if decoder is None or length < 0:
+            found[level][key] = converter.special(walk, tag, vr, offset, length, place)
+            continue
+        values = decoder(bytes(data[offset : offset + length]), place.charset)
+        if tag == _CHARSET:
+            values = converter.remember(tag, values, place)
+        found[level][key] = {"vr": vr, "Value": values} if values else {"vr": vr}
+    return _header(opened.meta.transfer_syntax, found, pixels)
+
+
+def _header(transfer_syntax: str, found: tuple[Attributes, ...], pixels: Pixels | None) -> Header:
+    patient, study, series, instance = found
+    number = _first(instance, "00200013")
+    modality = _first(series, "00080060")
+    frames = _first(instance, "00280008")
     return Header(
-        transfer_syntax=syntax or str(dataset.file_meta.get("TransferSyntaxUID", meta.IMPLICIT_LITTLE)),
-        sop_class=found["00080016"],
-        sop_instance=found["00080018"],
-        study=found["0020000D"],
-        series=found["0020000E"],
-        patient={key: value for key, value in content.items() if key in levels.PATIENT},
-        study_attributes={key: value for key, value in content.items() if key in levels.STUDY},
-        series_attributes={key: value for key, value in content.items() if key in levels.SERIES},
-        instance_attributes={key: value for key, value in content.items() if key in levels.INSTANCE},
-        number=int(number) if number else None,
-        modality=_first(content, "00080060"),
-        frames=frames,
-        pixels=None,
+        transfer_syntax=transfer_syntax,
+        sop_class=_uid(instance, "00080016"),
+        sop_instance=_uid(instance, "00080018"),
+        study=_uid(study, "0020000D"),
+        series=_uid(series, "0020000E"),
+        patient=patient,
+        study_attributes=study,
+        series_attributes=series,
+        instance_attributes=instance,
+        number=number if isinstance(number, int) else None,
+        modality=modality if isinstance(modality, str) else "",
+        frames=0 if pixels is None else frames if isinstance(frames, int) and 0 < frames < _MOST_FRAMES else 1,
+        pixels=pixels,
     )
 
 
-def _first(attributes: Attributes, key: str) -> str:
-    values = attributes.get(key, {}).get("Value") or [""]
-    return "" if values[0] is None else str(values[0])
+def _first(attributes: Attributes, key: str) -> object:
+    element = attributes.get(key)
+    values = element.get("Value") if element is not None else None
+    return values[0] if values else None
+
+
+def _uid(attributes: Attributes, key: str) -> str:
+    value = _first(attributes, key)
+    if not value:
+        raise Malformed(int(key, 16), "This identifier is missing.")
+    if not isinstance(value, str) or _UID.fullmatch(value) is None:
+        raise Malformed(int(key, 16), "The value is no UID (PS3.5 9).")
+    return value

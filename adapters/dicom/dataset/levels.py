@@ -4,6 +4,8 @@ PS3.4 C.6 (Query/Retrieve keys), PS3.18 tables 10.6.1-5 and 10.6.3-3 to 10.6.3-5
 ImagingStudy is made of. Tags as in the DICOM JSON model.
 """
 
+from typing import Final
+
 PATIENT = frozenset({
     "00100010",  # Patient's Name
     "00100020",  # Patient ID
@@ -147,3 +149,8 @@ INSTANCE = frozenset({
     "00700080",  # Content Label
     "00700081",  # Content Description
 })  # fmt: skip
+
+#: the level (0 patient to 3 instance) of each tag as a number, with the tag as in DICOM JSON
+LEVEL_OF: Final = {
+    int(tag, 16): (level, tag) for level, tags in enumerate((PATIENT, STUDY, SERIES, INSTANCE)) for tag in tags
+}

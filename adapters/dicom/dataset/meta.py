@@ -12,10 +12,6 @@ IMPLEMENTATION_CLASS_UID: Final = "2.25.277208595247467296622837189808736309314"
 IMPLEMENTATION_VERSION_NAME: Final = "RENKEI"
 PREAMBLE: Final = b"\0" * 128 + b"DICM"
 
-IMPLICIT_LITTLE: Final = "1.2.840.10008.1.2"
-EXPLICIT_LITTLE: Final = "1.2.840.10008.1.2.1"
-DEFLATED: Final = "1.2.840.10008.1.2.1.99"
-EXPLICIT_BIG: Final = "1.2.840.10008.1.2.2"
 
 _LONG = frozenset({b"OB", b"OW", b"UN", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UT", b"UC", b"UR", b"SV", b"UV"})
 _NAMES = {
@@ -68,12 +64,16 @@ def split(file: bytes | memoryview) -> tuple[FileMeta, int]:
 
     The group length is not believed: the group ends where another begins.
     """
-    view = memoryview(file)
-    if bytes(view[128:132]) != b"DICM":
+    if bytes(file[128:132]) != b"DICM":
         raise Malformed(0, "This is no DICOM file: the prefix DICM is missing.")
+    return read_group(file, 132)
+
+
+def read_group(file: bytes | memoryview, at: int) -> tuple[FileMeta, int]:
+    """Read group 0002 from ``at``; nothing of it need be there."""
+    view = memoryview(file)
     found: dict[str, str] = {}
-    at = 132
-    while len(view) - at >= 8 and view[at : at + 2] == b"\x02\x00":
+    while len(view) - at >= 8 and bytes(view[at : at + 2]) == b"\x02\x00":
         element, vr, length = struct.unpack_from("<H2sH", view, at + 2)
         at += 8
         if vr in _LONG:

@@ -40,7 +40,7 @@ def keys(value: Mapping[str, str]) -> tuple[str, ...]:
 def parse(text: str) -> dict[str, str]:
     """Return a PN value (``Yamada^Tarou=山田^太郎=やまだ^たろう``) in DICOM JSON; empty groups are left out."""
     groups = zip(GROUPS, text.split("=", 2), strict=False)
-    return {group: part for group, written in groups if (part := written.rstrip(" ^"))}
+    return {group: part for group, written in groups if (part := written.rstrip(" "))}
 
 
 def join(value: Mapping[str, str]) -> str:
