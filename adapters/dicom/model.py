@@ -60,9 +60,9 @@ class State(enum.StrEnum):
 
 
 class Instance(msgspec.Struct, frozen=True, kw_only=True):
-    """One composite object. ``attributes`` are those that queries return at this level; ``hash`` is SHA-256 of the file.
+    """One composite object. ``attributes`` are those that queries return at this level.
 
-    ``received`` is in ms since 1970 UTC.
+    ``hash`` is SHA-256 of the file; ``received`` is in ms since 1970 UTC.
     """
 
     uid: str
@@ -79,11 +79,16 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     pixels: Pixels | None = None
     attributes: Attributes = {}
     state: State = State.KEPT
+    rejection: str = ""  # the rejection note's title (PS3.16 CID 7011), where it is rejected
     revision: int = 0
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):
-    """One series. ``instances`` counts those that are shown. ``revision`` changes with every instance."""
+    """One series. ``instances`` counts those that are shown. ``revision`` changes with every instance.
+
+    ``attributes`` are those of the instance with the least UID, ``lead``; ``origins`` says by tag which instance gave
+    what that one does not have. So they do not depend on the order in which instances come.
+    """
 
     uid: str
     study: str
@@ -91,6 +96,8 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
     number: int | None = None
     instances: int = 0
     attributes: Attributes = {}
+    lead: str = ""
+    origins: dict[str, str] = {}
     revision: int = 0
 
 
@@ -110,6 +117,8 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
     size: int = 0  # bytes
     attributes: Attributes = {}
     original: Attributes = {}  # what reconciliation replaced
+    lead: str = ""  # as in Series
+    origins: dict[str, str] = {}
     patient: str = ""
     imaging_study: str = ""
     arrived: int = 0  # ms since 1970 UTC, the last instance

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-from fhir_server.core.tables import AnyOf, Between, Condition, Fields, In, Like, Missing, Value
+from fhir_server.core.tables import AllOf, AnyOf, Between, Condition, Fields, In, Like, Missing, Value
 
 Test = Callable[[Fields], bool]
 
@@ -32,6 +32,9 @@ def meaning(condition: Condition) -> Test:
         case AnyOf(conditions):
             tests = [meaning(inner) for inner in conditions]
             return lambda fields: any(test(fields) for test in tests)
+        case AllOf(conditions):
+            tests = [meaning(inner) for inner in conditions]
+            return lambda fields: all(test(fields) for test in tests)
 
 
 def _inside(value: Value, low: Value | None, high: Value | None) -> bool:

@@ -71,7 +71,13 @@ class AnyOf(msgspec.Struct, frozen=True):
     conditions: tuple["Condition", ...]
 
 
-Condition = In | Between | Like | Missing | AnyOf
+class AllOf(msgspec.Struct, frozen=True):
+    """All conditions hold."""
+
+    conditions: tuple["Condition", ...]
+
+
+Condition = In | Between | Like | Missing | AnyOf | AllOf
 
 
 class RowQuery(msgspec.Struct, frozen=True, kw_only=True):

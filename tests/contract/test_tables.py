@@ -8,6 +8,7 @@ from fhir_server.core.change import ChangeSet, VersionConflict, Write
 from fhir_server.core.ports import ResourceStore
 from fhir_server.core.query import Index, Key
 from fhir_server.core.tables import (
+    AllOf,
     AnyOf,
     Between,
     Condition,
@@ -91,6 +92,8 @@ async def test_preparing_again_changes_nothing(films: Tables) -> None:
         ((Like("modality", "C*"), Like("modality", "M*")), "c"),
         ((AnyOf((In("patient", ("2",)), Like("name", "*hanako"))),), "b c"),
         ((AnyOf(()),), ""),
+        ((AnyOf((AllOf((In("patient", ("1",)), Like("name", "*taro"))), AllOf((In("patient", ("2",)),)))),), "a c"),
+        ((AllOf(()),), "a b c d"),
         ((Missing("patient"),), "d"),
         ((Missing("modality"),), "d"),
         ((AnyOf((Missing("many"), In("patient", ("2",)))), Missing("none")), "a b c d"),

@@ -1,7 +1,8 @@
 """What studies, series and instances can be asked for: the searchable fields of their rows, and the rows' tables.
 
 A field is named by its attribute's tag as in DICOM JSON (``00100020``), inside a sequence by both tags
-(``00400275/00400009``). ``~`` after the tag of a person's name: what fuzzy matching looks at. Values are in the form of :func:`canonical`.
+(``00400275/00400009``). ``~`` after the tag of a person's name: what fuzzy matching looks at. Values are in the form
+of :func:`canonical`.
 """
 
 import re
@@ -22,8 +23,10 @@ METADATA = "dicom.series-metadata"
 
 #: when a study began, as 14 to 20 digits: date and time in one
 WHEN = "when"
-#: on a study or series of which nothing is shown
+#: on what is not shown: 1 a study or series without instances, or an instance rejected for its quality; 2 any other
 HIDDEN = "hidden"
+#: Rejected for Quality Reasons (PS3.16 CID 7011, IHE RAD IOCM): such instances can still be asked for
+QUALITY = "113001"
 
 LAYOUTS = (
     TableLayout(
@@ -88,7 +91,7 @@ def instance_fields(instance: Instance) -> Fields:
     if instance.number is not None:
         fields["00200013"] = instance.number
     if instance.state is not State.KEPT:
-        fields[HIDDEN] = 1
+        fields[HIDDEN] = 1 if instance.rejection == QUALITY else 2
     return fields
 
 

@@ -16,6 +16,7 @@ from pymongo.results import BulkWriteResult
 from pymongo.write_concern import WriteConcern
 
 from fhir_server.core.tables import (
+    AllOf,
     AnyOf,
     Between,
     Condition,
@@ -187,6 +188,8 @@ def _part(condition: Condition) -> Document:
             return {f"f.{field}": {"$in": [None, []]}}
         case AnyOf(conditions):
             return {"$or": [_part(inner) for inner in conditions]} if conditions else _NOTHING
+        case AllOf(conditions):
+            return _filter(conditions)
 
 
 def _between(name: str, low: Value | None, high: Value | None) -> Document:
