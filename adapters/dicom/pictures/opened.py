@@ -3,19 +3,16 @@
 import io
 import mmap
 import os
-import struct
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
 
-from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
-from pydicom.filereader import read_dataset
 
-from adapters.dicom.dataset.meta import split
-from adapters.dicom.dataset.reader import DEFLATED, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, Malformed
-from adapters.dicom.pictures.attributes import Found, describe
+from adapters.dicom.dataset.file import Opened, open_file
+from adapters.dicom.dataset.reader import Malformed, Walk
+from adapters.dicom.pictures.attributes import describe
+from adapters.dicom.pictures.fields import Fields
 from adapters.dicom.pictures.image import Image
 from adapters.dicom.pictures.options import Source, Unrenderable
 
@@ -86,66 +83,34 @@ def opened(source: Source) -> Iterator[memoryview]:
         os.close(descriptor)
 
 
-def inflated(file: memoryview) -> tuple[memoryview, str, int]:
-    """Return the file with a deflated data set (PS3.5 A.5) inflated, its transfer syntax and where its data set is."""
+def inflated(file: memoryview) -> Opened:
+    """Return the data set, inflated if it is deflated (PS3.5 A.5)."""
     try:
-        meta, at = split(file)
+        return open_file(file, lenient=True, limit=_MOST_INFLATED)
     except Malformed as error:
         raise Unrenderable(error.text) from error
-    syntax = meta.transfer_syntax or IMPLICIT_LITTLE
-    if syntax != DEFLATED:
-        return file, syntax, at
-    engine = zlib.decompressobj(-zlib.MAX_WBITS)
-    try:
-        dataset = engine.decompress(bytes(file[at:]), _MOST_INFLATED)
-    except zlib.error as error:
-        raise Unrenderable("The deflated data set cannot be inflated.") from error
-    if engine.unconsumed_tail:
-        raise Unrenderable("The deflated data set is too large.")
-    return memoryview(dataset), EXPLICIT_LITTLE, 0
 
 
-def read_image(file: memoryview, syntax: str, at: int) -> tuple[Image, Dataset]:
-    """Describe the image of a file whose data set begins ``at``. Raise :class:`Unrenderable` if it has none."""
-    stream = View(file)
-    stream.seek(at)
-    implicit, big = syntax == IMPLICIT_LITTLE, syntax == EXPLICIT_BIG
+def read_image(found: Opened) -> Image:
+    """Describe the image of a data set. Raise :class:`Unrenderable` if it has none that can be drawn."""
+    data = found.data
     try:
-        dataset, found = _before_pixels(stream, file, implicit=implicit, big=big)
-        image = describe(dataset, found, syntax)
-    except Unrenderable:
-        raise
-    except Exception as error:  # pydicom raises whatever the broken bytes lead it to
-        raise Unrenderable("The data set cannot be read.") from error
+        dataset = Fields(data, Walk(data, found.at, len(data), found.syntax), before=_PIXELS[0])
+        pixels = next((element for tag in _PIXELS if (element := dataset.element(tag))), None)
+        if pixels is None:
+            raise Unrenderable("There are no pixels.")
+        if pixels.length > len(data) - pixels.offset:
+            pixels = pixels._replace(length=len(data) - pixels.offset)
+        image = describe(dataset, pixels, found.meta.transfer_syntax)
+    except Malformed as error:
+        raise Unrenderable(error.text) from error
     problem = image.problem()
     if problem:
         raise Unrenderable(problem)
-    return image, dataset
+    return image
 
 
-def _before_pixels(stream: View, file: memoryview, *, implicit: bool, big: bool) -> tuple[Dataset, Found]:
-    readable = cast("io.BytesIO", stream)  # a file all the same
-    dataset = read_dataset(readable, implicit, not big, stop_when=lambda tag, _, __: tag >= _PIXELS[0])
-    at = stream.tell()
-    if at + 8 > len(file):
-        raise Unrenderable("There are no pixels.")
-    order = ">" if big else "<"
-    group, element = struct.unpack_from(f"{order}HH", file, at)
-    tag = group << 16 | element
-    if tag not in _PIXELS:
-        raise Unrenderable("There are no pixels.")
-    vr = bytes(file[at + 4 : at + 6])
-    if vr in (b"OB", b"OW", b"OF", b"OD", b"UN"):
-        length = struct.unpack_from(f"{order}I", file, at + 8)[0]
-        start = at + 12
-    else:
-        length = struct.unpack_from(f"{order}I", file, at + 4)[0]
-        start, vr = at + 8, b"OW"
-    length = -1 if length == 0xFFFFFFFF else min(length, len(file) - start)
-    return dataset, Found(tag=tag, vr=vr.decode(), value=start, length=length)
-
-
-def frame_bytes(file: memoryview, image: Image, frame: int) -> bytes:
+def frame_bytes(file: bytes | memoryview, image: Image, frame: int) -> bytes:
     """Return the bytes of a frame, which counts from 1: of an encapsulated one those of its fragments."""
     if not 1 <= frame <= image.frames:
         raise Unrenderable(f"There are {image.frames} frames.", missing=True)
@@ -160,7 +125,7 @@ def frame_bytes(file: memoryview, image: Image, frame: int) -> bytes:
         words = bytearray(file[image.value + start // 2 * 2 : image.value + (stop + 1) // 2 * 2])
         words[0::2], words[1::2] = words[1::2], words[0::2]
         return bytes(words[start % 2 : start % 2 + stop - start])
-    stream = View(file[image.value :])
+    stream = View(memoryview(file)[image.value :])
     try:
         data = get_frame(
             cast("io.BytesIO", stream), frame - 1, number_of_frames=image.frames, extended_offsets=image.extended

@@ -102,16 +102,16 @@ class Pictures:
 
     def _job(self, source: Source, frame: int, options: Options | None) -> Job:
         with opened(source) as file:
-            plain, syntax, at = inflated(file)
+            plain = inflated(file)
             image = self._images.get(source.uid)
             if image is None:
-                image, _ = read_image(plain, syntax, at)
+                image = read_image(plain)
                 self._images.put(source.uid, image, 1 + len(image.looks))
-            return Job(_of_frame(image, frame), frame_bytes(plain, image, frame), frame, options)
+            return Job(_of_frame(image, frame), frame_bytes(plain.data, image, frame), frame, options)
 
     def _described(self, source: Source) -> Image:
         with opened(source) as file:
-            return read_image(*inflated(file))[0]
+            return read_image(inflated(file))
 
 
 def _simple(image: Image) -> bool:

@@ -30,8 +30,9 @@ def explicit(source: Source, image: Image, frames: Sequence[bytes], photometric:
     try:
         with opened(source) as file:
             dataset = pydicom.dcmread(io.BytesIO(file))
-        if image.big_endian:
-            dataset.walk(_swap)
+        for element in dataset.iterall():  # also: parses all elements, so that those of implicit VR get theirs
+            if image.big_endian:
+                _swap(element)
         _put_pixels(dataset, image, frames, photometric)
         dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(EXPLICIT_LITTLE)
         stream = io.BytesIO()
@@ -43,7 +44,7 @@ def explicit(source: Source, image: Image, frames: Sequence[bytes], photometric:
     return stream.getvalue()
 
 
-def _swap(_: Dataset, element: DataElement) -> None:
+def _swap(element: DataElement) -> None:
     size = _WORDS.get(element.VR)
     if size and isinstance(element.value, bytes) and element.tag != 0x7FE00010 and len(element.value) % size == 0:
         element.value = np.frombuffer(element.value, f">u{size}").astype(f"<u{size}").tobytes()
