@@ -10,7 +10,7 @@ from typing import Any, Final
 from adapters.dicom.dataset import charset_writing, names
 from adapters.dicom.dataset.converter import Converter, swapped
 from adapters.dicom.dataset.dictionary import vr_of
-from adapters.dicom.dataset.reader import EXPLICIT_BIG, IMPLICIT_LITTLE, MAX_DEPTH, Malformed, Walk, syntax_of
+from adapters.dicom.dataset.reader import EXPLICIT_BIG, IMPLICIT_LITTLE, MAX_DEPTH, Malformed, Syntax, Walk, syntax_of
 from adapters.dicom.dataset.values import BINARY
 from adapters.dicom.model import Attributes
 
@@ -45,11 +45,11 @@ def encode_dataset(
     Group lengths and group 0002 are left out. Raise :class:`Malformed` for what is no DICOM JSON, for values that do
     not fit their VR, and for a BulkDataURI where there is no ``bulk``.
     """
-    writer = _Writer(transfer_syntax != IMPLICIT_LITTLE, transfer_syntax != EXPLICIT_BIG, charset, bulk)
+    syntax = Syntax(explicit=transfer_syntax != IMPLICIT_LITTLE, little=transfer_syntax != EXPLICIT_BIG)
     if _CHARSET in attributes or not "".join(texts(attributes)).isascii():
         values = [term or None for term in charset.split("\\")]
         attributes = {**attributes, _CHARSET: {"vr": "CS", "Value": values} if charset else {"vr": "CS"}}
-    return writer.dataset(attributes, 0)
+    return Writer(syntax, charset, bulk).dataset(attributes)
 
 
 def declared(raw: bytes | memoryview, transfer_syntax: str) -> str:
@@ -75,16 +75,17 @@ def texts(attributes: Attributes) -> Iterator[str]:
                 yield names.join(value) if isinstance(value, dict) else str(value or "")
 
 
-class _Writer:
-    """Writes elements in one transfer syntax and character set."""
+class Writer:
+    """Writes elements in one syntax and character set; see :func:`encode_dataset`."""
 
-    def __init__(self, explicit: bool, little: bool, charset: str, bulk: Bulk | None) -> None:
-        self.explicit = explicit
-        self.order = "<" if little else ">"
+    def __init__(self, syntax: Syntax, charset: str, bulk: Bulk | None = None) -> None:
+        self.explicit = syntax.explicit
+        self.order = "<" if syntax.little else ">"
         self.charset = charset
         self.bulk = bulk
 
-    def dataset(self, attributes: Attributes, depth: int) -> bytes:
+    def dataset(self, attributes: Attributes, depth: int = 0) -> bytes:
+        """Write all attributes, in the order of their tags."""
         if depth > MAX_DEPTH:
             raise Malformed(0, f"Sequences are nested more than {MAX_DEPTH} deep.")
         out: list[bytes] = []
@@ -97,12 +98,13 @@ class _Writer:
             out.append(self.element(tag, attributes[key], depth))
         return b"".join(out)
 
-    def element(self, tag: int, element: Any, depth: int) -> bytes:  # Any: JSON from outside
+    def element(self, tag: int, element: Any, depth: int = 0) -> bytes:  # Any: JSON from outside
+        """Write one attribute."""
         if not isinstance(element, dict):
             raise Malformed(tag, "The attribute is no JSON object.")
         vr = element.get("vr") or vr_of(tag)[-2:]
         try:
-            value = self.value(tag, vr, element, depth)
+            value = self._value(tag, vr, element, depth)
         except (TypeError, ValueError, AttributeError, KeyError, struct.error, binascii.Error) as error:
             raise Malformed(tag, f"The value does not fit the VR {vr!r:.6}.") from error
         if isinstance(value, list):
@@ -112,6 +114,7 @@ class _Writer:
         return self.head(tag, vr, len(value)) + value
 
     def head(self, tag: int, vr: str, length: int) -> bytes:
+        """Write what stands before a value."""
         order = self.order
         if not self.explicit:
             return struct.pack(order + "HHI", tag >> 16, tag & 0xFFFF, length)
@@ -121,15 +124,18 @@ class _Writer:
             return struct.pack(order + "HH2s2xI", tag >> 16, tag & 0xFFFF, b"UN", length)
         return struct.pack(order + "HH2sH", tag >> 16, tag & 0xFFFF, vr.encode("ascii"), length)
 
-    def value(self, tag: int, vr: str, element: dict[str, Any], depth: int) -> bytes | list[bytes]:
+    def item(self, content: bytes) -> bytes:
+        """Write an item of a sequence."""
+        return struct.pack(self.order + "HHI", 0xFFFE, 0xE000, len(content)) + content
+
+    def _value(self, tag: int, vr: str, element: dict[str, Any], depth: int) -> bytes | list[bytes]:
         values = element.get("Value") or []
         if not isinstance(values, list):
             raise TypeError
         if vr == "SQ":
-            items = [self.dataset(item or {}, depth + 1) for item in values]
-            return b"".join(struct.pack(self.order + "HHI", 0xFFFE, 0xE000, len(raw)) + raw for raw in items)
+            return b"".join(self.item(self.dataset(item or {}, depth + 1)) for item in values)
         if vr in BINARY or "InlineBinary" in element or "BulkDataURI" in element:
-            return self.binary(tag, vr, element)
+            return self._binary(tag, vr, element)
         if vr in _TEXT:
             written = [names.join(each) if isinstance(each, dict) else _string(each) for each in values]
             return charset_writing.encode("\\".join(written), self.charset)
@@ -146,7 +152,7 @@ class _Writer:
             numbers = [int(each) for each in numbers]
         return struct.pack(f"{self.order}{len(numbers)}{code}", *numbers)
 
-    def binary(self, tag: int, vr: str, element: dict[str, Any]) -> bytes | list[bytes]:
+    def _binary(self, tag: int, vr: str, element: dict[str, Any]) -> bytes | list[bytes]:
         if "BulkDataURI" in element:
             if self.bulk is None:
                 raise Malformed(tag, "The BulkDataURI leads nowhere.")

@@ -55,8 +55,12 @@ class Converter:
         """Convert all elements of a data set or item."""
         data = self.data
         out: Attributes = {}
+        last, ordered = 0, True
         decoder_of = (LITTLE_DECODERS if walk.syntax.little else BIG_DECODERS).get
         for tag, vr, offset, length, _ in walk:
+            if tag < last:
+                ordered = False
+            last = tag
             decoder = decoder_of(vr)
             if decoder is None or length < 0:
                 if tag != _PADDING:
@@ -71,7 +75,7 @@ class Converter:
         self.left -= len(out)
         if self.left < 0:
             raise Malformed(0, f"The data set has more than {MAX_ELEMENTS} elements.")
-        return out
+        return out if ordered else dict(sorted(out.items()))
 
     def remember(self, tag: int, values: list[Any], place: Place) -> list[Any]:  # Any: JSON
         """Keep what later elements depend on; return the values as they are shown."""

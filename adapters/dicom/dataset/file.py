@@ -20,6 +20,13 @@ from adapters.dicom.dataset.reader import (
 )
 
 
+class Range(msgspec.Struct, frozen=True):
+    """Bytes of a file: ``length`` from ``offset``."""
+
+    offset: int
+    length: int
+
+
 class Opened(NamedTuple):
     """A data set that begins at ``at`` in ``data``: the file itself, or :func:`plain` of it."""
 
