@@ -1,0 +1,184 @@
+"""Waves: what arrived of a study since is indexed in one commit. A study's waves are in order, studies in parallel.
+
+The first wave of a study is written at once, so that it is there; those that follow are gathered for a moment.
+"""
+
+import asyncio
+import contextlib
+import logging
+import traceback
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+
+from adapters.dicom.archive.growth import Arrival
+from adapters.dicom.model import Fate
+
+_log = logging.getLogger(__name__)
+
+#: writes a wave of one study (none: what was refused before is tried again) and says what became of each
+Write = Callable[[str, Sequence[Arrival]], Awaitable[Sequence[Fate]]]
+
+
+class WaveLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How waves are gathered; times in seconds. ``waiting``: so many objects at most wait to be indexed."""
+
+    gather: float = 1.0
+    most: int = 500
+    parallel: int = 4
+    waiting: int = 100_000
+    pause: float = 1.0  # after something that should not happen
+
+
+class _Lane:
+    """What waits of one study."""
+
+    __slots__ = ("asked", "began", "done", "hurry", "pending", "submitted", "task", "wake", "watchers")
+
+    def __init__(self) -> None:
+        self.pending: deque[tuple[Arrival, asyncio.Future[Fate] | None]] = deque()
+        self.submitted = 0
+        self.done = 0
+        self.began = float("-inf")
+        self.hurry = False
+        self.asked = False
+        self.wake = asyncio.Event()
+        self.watchers: list[tuple[int, asyncio.Future[None]]] = []
+        self.task: asyncio.Task[None] | None = None
+
+
+class Waves:
+    """Gathers arrivals by study and has them written; for one event loop."""
+
+    def __init__(self, write: Write, limits: WaveLimits, settled: Callable[[Sequence[Arrival]], None]) -> None:
+        """``settled`` is told of arrivals that are indexed."""
+        self._write = write
+        self._limits = limits
+        self._settled = settled
+        self._lanes: dict[str, _Lane] = {}
+        self._room = asyncio.Semaphore(limits.parallel)
+        self.waiting = 0
+
+    @property
+    def is_full(self) -> bool:
+        """True while no more may be kept: what is kept is not indexed fast enough."""
+        return self.waiting >= self._limits.waiting
+
+    def submit(self, arrival: Arrival) -> None:
+        """Have it indexed soon."""
+        self._put(arrival, None)
+
+    async def index(self, arrival: Arrival) -> Fate:
+        """Have it indexed now, and return what became of it."""
+        fate: asyncio.Future[Fate] = asyncio.get_running_loop().create_future()
+        self._put(arrival, fate)
+        return await fate
+
+    def ask(self, study: str) -> None:
+        """Have a study's resources written (again) even if nothing arrives."""
+        lane = self._lane(study)
+        lane.asked = True
+        lane.submitted += 1
+        self._start(study, lane)
+
+    async def settled(self, study: str | None = None) -> None:
+        """Return once everything that was submitted before (of that study) is indexed."""
+        loop = asyncio.get_running_loop()
+        waiting: list[asyncio.Future[None]] = []
+        for uid, lane in list(self._lanes.items()):
+            if lane.done < lane.submitted and study in (None, uid):
+                lane.hurry = True
+                lane.wake.set()
+                waiting.append(loop.create_future())
+                lane.watchers.append((lane.submitted, waiting[-1]))
+        if waiting:
+            await asyncio.gather(*waiting)
+
+    async def stop(self) -> None:
+        """End at once: what is not indexed is found again in the packs."""
+        tasks = [lane.task for lane in self._lanes.values() if lane.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for lane in self._lanes.values():
+            for _, fate in lane.pending:
+                if fate is not None and not fate.done():
+                    fate.cancel()
+            for _, watcher in lane.watchers:
+                watcher.cancel()
+        self._lanes.clear()
+
+    # --- inside ---
+
+    def _put(self, arrival: Arrival, fate: "asyncio.Future[Fate] | None") -> None:
+        study = arrival.header.study
+        lane = self._lane(study)
+        lane.pending.append((arrival, fate))
+        lane.submitted += 1
+        self.waiting += 1
+        if fate is not None:
+            lane.hurry = True
+        if lane.hurry or len(lane.pending) >= self._limits.most:
+            lane.wake.set()
+        self._start(study, lane)
+
+    def _lane(self, study: str) -> _Lane:
+        return self._lanes.setdefault(study, _Lane())
+
+    def _start(self, study: str, lane: _Lane) -> None:
+        if lane.task is None:
+            lane.task = asyncio.create_task(self._run(study, lane))
+
+    async def _run(self, study: str, lane: _Lane) -> None:
+        """Write waves until nothing of the study came for a while."""
+        while True:
+            await self._gather(lane)
+            if not lane.pending and not lane.asked:
+                break
+            async with self._room:
+                lane.began = asyncio.get_running_loop().time()
+                wave = [lane.pending.popleft() for _ in range(min(len(lane.pending), self._limits.most))]
+                lane.hurry = lane.hurry and bool(lane.pending)
+                asked, lane.asked = lane.asked, False
+                fates = await self._written(study, [arrival for arrival, _ in wave])
+            self.waiting -= len(wave)
+            lane.done += len(wave) + asked
+            self._settled([arrival for arrival, _ in wave])
+            for (_, waiting), fate in zip(wave, fates, strict=True):
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(fate)
+            self._tell(lane)
+        del self._lanes[study]
+
+    async def _written(self, study: str, arrivals: Sequence[Arrival]) -> Sequence[Fate]:
+        while True:
+            try:
+                return await self._write(study, arrivals)
+            except Exception as error:  # noqa: BLE001  # a job that must not end; the log says where
+                where = traceback.extract_tb(error.__traceback__)[-1]
+                _log.error(
+                    "indexing failed: %s in %s:%s; trying again", type(error).__name__, where.filename, where.lineno
+                )
+                await asyncio.sleep(self._limits.pause)
+
+    async def _gather(self, lane: _Lane) -> None:
+        """Wait until the next wave is due: enough has come, someone waits for it, or a moment is over."""
+        lane.wake.clear()
+        rest = lane.began + self._limits.gather - asyncio.get_running_loop().time()
+        if rest <= 0 and (lane.pending or lane.asked):
+            return
+        if lane.hurry or lane.asked or len(lane.pending) >= self._limits.most:
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(lane.wake.wait(), max(rest, 0))
+
+    def _tell(self, lane: _Lane) -> None:
+        left = []
+        for target, watcher in lane.watchers:
+            if lane.done < target:
+                left.append((target, watcher))
+            elif not watcher.done():
+                watcher.set_result(None)
+        lane.watchers = left
+        lane.hurry = lane.hurry or bool(left)
