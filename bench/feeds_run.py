@@ -147,7 +147,13 @@ def imported(folder: Path, files: int, seed: int) -> tuple[Figures, "Stored"]:
     root = storages.storage(folder / "storage", seed, files)
     data = folder / "data"
     data.mkdir()
-    environment = {**os.environ, "RENKEI_DATA": str(data), "RENKEI_MONGODB_CACHE_MB": "1024", "RENKEI_MLLP": ""}
+    environment = {
+        **os.environ,
+        "RENKEI_DATA": str(data),
+        "RENKEI_MONGODB_CACHE_MB": "1024",
+        "RENKEI_MLLP": "",
+        "RENKEI_DICOM": "",
+    }
     began, before = time.monotonic(), os.times()
     done = subprocess.run(
         python("-m", "fhir_server", "ingest", "ssmix2", str(root)),

@@ -128,6 +128,7 @@ class OurTarget(Target):
             "RENKEI_DATA": str(folder / "data"),
             "RENKEI_HTTP": f"127.0.0.1:{self.port}",
             "RENKEI_MLLP": "",
+            "RENKEI_DICOM": "",
             "RENKEI_WORKERS": str(workers),
             "RENKEI_MONGODB_CACHE_MB": str(cache_mb),
             **(extra or {}),

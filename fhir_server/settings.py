@@ -5,7 +5,7 @@ import ipaddress
 import os
 import tomllib
 import zoneinfo
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,8 +15,7 @@ NAME = "Renkei"
 PREFIX = "RENKEI_"
 ALLOW_PUBLIC = "yes-anyone-can-read-and-change-everything"
 _MEBIBYTE = 1024 * 1024
-_FUTURE = {"dicom": "the DICOM listener"}
-_ONLY_IN_FILE = ("mllp_port",)
+_ONLY_IN_FILE = ("mllp_port", "dicom_port", "dicom_peer")
 _NOT_SETTINGS = ("RENKEI_CONFIG", "RENKEI_TEST_", "RENKEI_BENCH_")
 
 
@@ -33,7 +32,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ``mongodb_cache_mb`` 0 a quarter of the machine's memory within 256 and 2048. ``mllp`` are the addresses that hear
     HL7 v2 messages, separated by commas; empty for none. ``mllp_port`` are further ones: tables ``[[mllp_port]]`` in
     renkei.toml with ``address`` and the listener's other options of a port. ``feeds_grade`` is what is done about the
-    form of messages where neither port nor source says it.
+    form of messages where neither port nor source says it. ``dicom`` are the addresses that hear DICOM associations,
+    separated by commas, empty for none, under the AE title ``dicom_title``; ``dicom_port`` further ones, tables
+    ``[[dicom_port]]`` in renkei.toml, and ``dicom_peer`` the application entities that are known, tables
+    ``[[dicom_peer]]``. ``dicom_private_classes`` are SOP Class UIDs that are stored beside the standard's, separated by
+    commas.
     """
 
     data: str = "data"
@@ -42,6 +45,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     mllp: str = "127.0.0.1:2575"
     mllp_port: tuple[dict[str, Any], ...] = ()  # TOML tables, parsed by the listener's own types
     feeds_grade: Literal["off", "report", "strict"] = "report"
+    dicom: str = "127.0.0.1:11112"
+    dicom_title: str = "RENKEI"
+    dicom_port: tuple[dict[str, Any], ...] = ()  # TOML tables, parsed by the listener's own types
+    dicom_peer: tuple[dict[str, Any], ...] = ()  # likewise
+    dicom_private_classes: str = ""
     allow_unprotected_public_access: str = ""
     mongodb_url: str = ""
     mongodb_database: str = "renkei"
@@ -88,6 +96,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.data_folder / "blobs"
 
     @property
+    def images_folder(self) -> Path:
+        """Where the bytes of images are kept."""
+        return self.data_folder / "images"
+
+    @property
     def cache_folder(self) -> Path:
         """The folder of downloaded and digested packages as an absolute path."""
         return Path(self.cache).expanduser().absolute()
@@ -100,8 +113,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def mllp_addresses(self) -> tuple[str, ...]:
         """Every address that hears HL7 v2 messages, as ``host:port``: those of ``mllp`` come first."""
-        plain = (part.strip() for part in self.mllp.split(","))
-        return (*(part for part in plain if part), *(str(table.get("address", "")) for table in self.mllp_port))
+        return _addresses(self.mllp, self.mllp_port)
+
+    @property
+    def dicom_addresses(self) -> tuple[str, ...]:
+        """Every address that hears DICOM associations, as ``host:port``: those of ``dicom`` come first."""
+        return _addresses(self.dicom, self.dicom_port)
 
     @property
     def mongodb_cache(self) -> int:
@@ -123,6 +140,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def body_limit(self) -> int:
         """The largest request body in bytes, before and after decompression."""
         return self.body_limit_mb * _MEBIBYTE
+
+
+def _addresses(plain: str, tables: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:  # tables are TOML
+    parts = (part.strip() for part in plain.split(","))
+    return (*(part for part in parts if part), *(str(table.get("address", "")) for table in tables))
 
 
 def split_address(text: str, name: str) -> tuple[str, int]:
@@ -181,8 +203,6 @@ def _file(config: str, data: str | None) -> dict[str, Any]:
 
 
 def _known(name: str, source: str, spell: Any) -> None:  # spell: str -> str
-    if name in _FUTURE:
-        raise SettingsError(f"{source}: {_FUTURE[name]} does not exist in this version yet; remove the setting")
     fields = Settings.__struct_fields__
     if name not in fields:
         near = difflib.get_close_matches(name, fields, n=1, cutoff=0.5)
@@ -201,7 +221,7 @@ def _check(settings: Settings) -> None:
     host, _ = settings.address
     if settings.allow_unprotected_public_access not in ("", ALLOW_PUBLIC):
         raise SettingsError(f"allow_unprotected_public_access: the only value is '{ALLOW_PUBLIC}'")
-    if not _is_loopback(host) and settings.allow_unprotected_public_access != ALLOW_PUBLIC:
+    if not is_loopback(host) and settings.allow_unprotected_public_access != ALLOW_PUBLIC:
         raise SettingsError(
             f"http: {settings.http} is reachable from other machines and this version has no access control: "
             f"use 127.0.0.1, or set RENKEI_ALLOW_UNPROTECTED_PUBLIC_ACCESS={ALLOW_PUBLIC}"
@@ -218,26 +238,27 @@ def _check(settings: Settings) -> None:
         raise SettingsError(f"mongodb_database: '{settings.mongodb_database}' is not a database name")
     if settings.public_url and not settings.public_url.startswith(("http://", "https://")):
         raise SettingsError("public_url: expected http://… or https://…")
-    _check_mllp(settings)
+    _check_listeners(settings, "mllp", settings.mllp_addresses, settings.mllp_port)
+    _check_listeners(settings, "dicom", settings.dicom_addresses, settings.dicom_port)
     _check_numbers(settings)
 
 
-def _check_mllp(settings: Settings) -> None:
-    addresses = settings.mllp_addresses
-    tables: list[dict[str, Any]] = [{}] * (len(addresses) - len(settings.mllp_port))  # TOML tables
-    for address, table in zip(addresses, [*tables, *settings.mllp_port], strict=True):
-        name = "mllp_port: address" if table else "mllp"
+def _check_listeners(settings: Settings, setting: str, addresses: Sequence[str], given: Sequence[Any]) -> None:
+    """Check the addresses of ``setting`` and of its tables, which are TOML and come last."""
+    tables: list[dict[str, Any]] = [{}] * (len(addresses) - len(given))  # TOML tables
+    for address, table in zip(addresses, [*tables, *given], strict=True):
+        name = f"{setting}_port: address" if table else setting
         host, port = split_address(address, name)
         if port and addresses.count(address) > 1:
             raise SettingsError(f"{name}: {address} is given twice")
         if bool(table.get("certificate")) != bool(table.get("key")):
-            raise SettingsError(f"mllp_port: {address}: certificate and key belong together")
+            raise SettingsError(f"{setting}_port: {address}: certificate and key belong together")
         certain = table.get("certificate") and table.get("client_authorities")
-        if not _is_loopback(host) and not certain and settings.allow_unprotected_public_access != ALLOW_PUBLIC:
+        if not is_loopback(host) and not certain and settings.allow_unprotected_public_access != ALLOW_PUBLIC:
             raise SettingsError(
                 f"{name}: {address} is reachable from other machines: let it ask for certificates (a table "
-                "[[mllp_port]] in renkei.toml with certificate, key and client_authorities), use 127.0.0.1, or set "
-                f"RENKEI_ALLOW_UNPROTECTED_PUBLIC_ACCESS={ALLOW_PUBLIC}"
+                f"[[{setting}_port]] in renkei.toml with certificate, key and client_authorities), use 127.0.0.1, or "
+                f"set RENKEI_ALLOW_UNPROTECTED_PUBLIC_ACCESS={ALLOW_PUBLIC}"
             )
 
 
@@ -256,7 +277,8 @@ def _check_numbers(settings: Settings) -> None:
         raise SettingsError(f"page_default: {settings.page_default} is over page_limit {settings.page_limit}")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether an address can only be reached from this machine."""
     if host == "localhost":
         return True
     try:

@@ -13,8 +13,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from fhir_server.core.request import Interaction
-from fhir_server.http import feed_counters
+from fhir_server.http import feed_counters, imaging_counters
 from fhir_server.http.feed_counters import BOUNDS, FeedCounters
+from fhir_server.http.imaging_counters import ImagingCounters
 from fhir_server.http.shared_block import WORKER_CELLS, block_size
 
 LABELS = (*(interaction.value for interaction in Interaction), "none", "dicomweb")
@@ -36,6 +37,7 @@ class Counters:
         self._rows = {label: self._base + place * _ROW for place, label in enumerate(LABELS)}
         self._extra = {name: self._base + len(LABELS) * _ROW + place for place, name in enumerate(_EXTRA)}
         self.feeds = FeedCounters(memory, slots)
+        self.imaging = ImagingCounters(memory, slots)
         self.set("running", 0)
         self.add("starts", 1)
 
@@ -66,6 +68,7 @@ class Counters:
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_Exposition(self._all, self._slots))
         registry.register(_FeedExposition(self.feeds))
+        registry.register(_ImagingExposition(self.imaging))
         return registry
 
 
@@ -150,6 +153,33 @@ class _FeedExposition(Collector):
             ("resident_bytes", "Memory of the process for messages.", feeds.get("resident")),
         ):
             yield GaugeMetricFamily(f"renkei_feeds_{name}", text, value=value)
+
+
+class _ImagingExposition(Collector):
+    def __init__(self, imaging: ImagingCounters) -> None:
+        self._imaging = imaging
+
+    def collect(self) -> Iterator[Metric]:
+        imaging = self._imaging
+        if not imaging.get("starts"):
+            return
+        answers = CounterMetricFamily("renkei_images_answered", "C-STORE requests by answer.", labels=("answer",))
+        for name in imaging_counters.ANSWERS:
+            answers.add_metric((name,), imaging.get(f"answer:{name}"))
+        yield answers
+        seconds = HistogramMetricFamily(
+            "renkei_image_seconds", "Time from the last byte of an object to the answer.", labels=()
+        )
+        seconds.add_metric((), _cumulative(imaging.buckets()), imaging.get("seconds"))
+        yield seconds
+        for name, text in (("received_bytes", "Bytes of data sets received."), ("indexed", "Objects indexed."),
+                           ("accepted", "Associations accepted."), ("rejected", "Associations rejected."),
+                           ("starts", "Starts of the process for images.")):  # fmt: skip
+            yield CounterMetricFamily(f"renkei_imaging_{name}", text, value=imaging.get(name))
+        for name, text in (("connections", "Open connections."), ("waiting", "Objects kept and not yet indexed.")):
+            yield GaugeMetricFamily(f"renkei_imaging_{name}", text, value=imaging.get(name))
+        memory = "Memory of the process for images."
+        yield GaugeMetricFamily("renkei_imaging_resident_bytes", memory, value=imaging.get("resident"))
 
 
 def _cumulative(buckets: list[float]) -> list[tuple[str, float]]:

@@ -20,6 +20,7 @@ from fhir_server.core.request import BASE_PATH
 from fhir_server.http.app import FhirApplication, Scope, Send
 from fhir_server.http.body import Receive
 from fhir_server.http.feed_counters import FeedCounters
+from fhir_server.http.imaging_counters import ImagingCounters
 from fhir_server.http.messages import status_of
 from fhir_server.http.metrics import Counters
 from fhir_server.http.mount import Mount
@@ -101,6 +102,12 @@ def build(
         health = _feeds(counters.feeds)
         return JSONResponse(health, 503 if health["status"] == "not heard" else 200)
 
+    @rest.get("/health/imaging", tags=["health"], responses={503: {"description": "images are not taken"}})
+    async def imaging() -> Response:
+        """Tell how the process for images is: connections, objects that are kept and wait to be indexed."""
+        health = _imaging(counters.imaging)
+        return JSONResponse(health, 503 if health["status"] == "not heard" else 200)
+
     @rest.get("/metrics", tags=["metrics"], response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Give the sum of all workers of this server for Prometheus."""
@@ -169,6 +176,19 @@ def _feeds(feeds: FeedCounters) -> dict[str, Any]:
         "connections": int(feeds.get("connections")),
         "waiting": int(feeds.get("waiting")),
         "lagSeconds": round(max(0.0, now - oldest), 1) if oldest else 0,
+    }
+
+
+def _imaging(imaging: ImagingCounters) -> dict[str, Any]:
+    if not imaging.get("starts"):
+        return {"status": "off"}
+    heard = time.time() - imaging.get("beat") < _SILENCE
+    return {
+        "status": "heard" if heard else "not heard",
+        "connections": int(imaging.get("connections")),
+        "waiting": int(imaging.get("waiting")),
+        "stored": int(imaging.get("answer:stored")),
+        "indexed": int(imaging.get("indexed")),
     }
 
 

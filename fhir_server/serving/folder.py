@@ -28,6 +28,8 @@ class State(msgspec.Struct, frozen=True):
     workers: tuple[int, ...]
     mllp: tuple[str, ...] = ()  # addresses that hear HL7 v2 messages, as host:port
     feeds: int | None = None  # the process that hears and applies them
+    dicom: tuple[str, ...] = ()  # addresses that hear DICOM associations, as host:port
+    imaging: int | None = None  # the process that hears them and indexes images
 
 
 def running_state(data: Path) -> State | None:

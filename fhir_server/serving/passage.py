@@ -1,4 +1,4 @@
-"""A way for the process of the feeds to have its transactions carried out by the HTTP workers, beside its own work.
+"""A way for the processes of feeds and images to have transactions carried out by the HTTP workers.
 
 Hearing and mapping messages takes as long as writing what they say; in one process only one core would do both. So a
 large transaction goes through the door of whichever worker is idle: the same door, in another process. It is a socket
@@ -18,11 +18,12 @@ import msgspec
 from fhir_server.core import json
 from fhir_server.core.outcome import unavailable
 from fhir_server.core.request import FhirRequest, FhirResponse, Handle, Interaction, Preferences
+from fhir_server.core.tables import RowWrite
 
 _HERE = b"\x01"
 _LENGTH = struct.Struct(">Q")
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
-_FEW = 16  # entries that are not worth the way
+_FEW = 16  # entries and rows that are not worth the way
 _TAKEN_WITHIN = 0.5  # seconds
 _ANSWERED_WITHIN = 120.0
 _BACKLOG = 64
@@ -33,6 +34,7 @@ class _Asked(msgspec.Struct, array_like=True):
     request_id: str
     preferences: Preferences
     body: bytes
+    rows: tuple[RowWrite, ...] = ()
 
 
 class _Told(msgspec.Struct, array_like=True):
@@ -97,7 +99,7 @@ def _connected(address: bytes) -> socket.socket:
 
 
 async def _answered(request: FhirRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> FhirResponse:
-    asked = _Asked(request.base, request.request_id, request.preferences, json.encode(request.resource))
+    asked = _Asked(request.base, request.request_id, request.preferences, json.encode(request.resource), request.rows)
     await _write(writer, _encode(asked))
     told = _told.decode(await _read(reader))
     return FhirResponse(status=told.status, body=(told.body,))
@@ -121,6 +123,7 @@ async def served(handle: Handle, listening: Sequence[socket.socket]) -> AsyncIte
                     base=asked.base,
                     preferences=asked.preferences,
                     request_id=asked.request_id,
+                    rows=asked.rows,
                 )
             )
             await _write(writer, _encode(_Told(response.status, b"".join(response.body))))

@@ -15,7 +15,8 @@ from fhir_server.settings import Settings
 class Place(msgspec.Struct, frozen=True):
     """What a process is and inherits.
 
-    ``kind`` is ``worker`` (serves HTTP) or ``feeds`` (hears messages and applies them). ``sockets`` and ``counters``
+    ``kind`` is ``worker`` (serves HTTP), ``feeds`` (hears messages and applies them) or ``imaging`` (hears DICOM
+    associations and indexes images). ``sockets`` and ``counters``
     are descriptors: the listening sockets, and the counters' memory, which has ``slots`` slots for workers.
     """
 

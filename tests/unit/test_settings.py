@@ -60,7 +60,10 @@ def test_texts_become_what_the_setting_is(value: str) -> None:
         ({"RENKEI_MLLP": "127.0.0.1:2575, 127.0.0.1:2575"}, "given twice"),
         ({"RENKEI_MLLP_PORT": "x"}, "only be set in renkei.toml"),
         ({"RENKEI_FEEDS_GRADE": "loose"}, "feeds_grade"),
-        ({"RENKEI_DICOM": "R@127.0.0.1:11112"}, "does not exist in this version yet"),
+        ({"RENKEI_DICOM": "11112"}, "host:port"),
+        ({"RENKEI_DICOM": "0.0.0.0:11112"}, "client_authorities"),
+        ({"RENKEI_DICOM": "127.0.0.1:1, 127.0.0.1:1"}, "dicom: 127.0.0.1:1 is given twice"),
+        ({"RENKEI_DICOM_PEER": "x"}, "only be set in renkei.toml"),
         ({"RENKEI_PAGE_DEFAULT": "5000"}, "over page_limit"),
     ],
 )
@@ -75,7 +78,9 @@ def test_what_cannot_be_is_explained(environment: dict[str, str], says: str) -> 
     [
         ("workres = 1", "did you mean 'workers'"),
         ("workers = ", "renkei.toml"),
-        ("dicom = 'x'", "not exist"),
+        ("dicom = 'x'", "host:port"),
+        ("[[dicom_port]]\naddress = '10.0.0.1:1'\ncertificate = 'c'\nkey = 'k'", "client_authorities"),
+        ("dicom_peer = 1", "dicom_peer"),
         ("[http]\na=1", "http"),
         ("[[mllp_port]]\naddress = '10.0.0.1:1'\ncertificate = 'c'\nkey = 'k'", "client_authorities"),
         ("[[mllp_port]]\naddress = '127.0.0.1:1'\ncertificate = 'c'", "belong together"),
@@ -113,6 +118,8 @@ def test_messages_are_heard_on_the_loopback_unless_told_otherwise() -> None:
     assert read({}).mllp_addresses == ("127.0.0.1:2575",)
     assert read({"RENKEI_MLLP": ""}).mllp_addresses == ()
     assert read({"RENKEI_MLLP": "127.0.0.1:1, [::1]:2"}).mllp_addresses == ("127.0.0.1:1", "[::1]:2")
+    assert read({"RENKEI_DICOM": ""}).dicom_addresses == ()
+    assert read({"RENKEI_DICOM": "127.0.0.1:1, [::1]:2"}).dicom_addresses == ("127.0.0.1:1", "[::1]:2")
 
 
 def test_a_port_that_asks_for_certificates_may_be_public(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Storage: C-STORE in both directions (PS3.4 B, PS3.7 9.1.1)."""
 
 import re
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Final, Protocol
 
@@ -48,8 +49,8 @@ class Receiving(Protocol):
 
 #: begins to receive an object, of which the first bytes are given (``Archive.receive``)
 Receive = Callable[[Sender, bytes], Receiving]
-#: hears of every object that was dealt with: the status and the bytes of its data set
-Told = Callable[[int, int], None]
+#: hears of every object that was dealt with: the status, the bytes of its data set, the seconds from its end
+Told = Callable[[int, int, float], None]
 
 
 class StoreService:
@@ -81,7 +82,7 @@ class StoreService:
 
     async def serve(self, association: Association, request: Request) -> None:
         """Answer a C-STORE-RQ once its object is kept."""
-        sink = request.sink
+        sink, began = request.sink, time.monotonic()
         if isinstance(sink, _Object):
             status, text = status_of(await sink.incoming.finish())
             size = sink.size
@@ -90,7 +91,7 @@ class StoreService:
         else:
             status, text, size = *(_problem(request) or (Status.CANNOT_UNDERSTAND, "There is no data set.")), 0
         if self._told is not None:
-            self._told(status, size)
+            self._told(status, size, time.monotonic() - began)
         if status == Status.SUCCESS and not text:
             await association.answer_stored(request)
             return
