@@ -3,11 +3,12 @@
 Every DICOM file is exactly what was stored. Files are written one after the other: memory holds one object at a time.
 """
 
+import contextlib
 import io
 import itertools
 import warnings
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
@@ -78,23 +79,33 @@ def write_medium(members: Sequence[Member], target: Path, *, institution: str, s
 
 def _listed(members: Sequence[Member], staged: Path, target: Path, problems: list[str]) -> list[str]:
     """Write DICOMDIR; return the place of every member below ``target``."""
-    records = FileSet()
     others = (f"OTHER/{number:08d}" for number in itertools.count())
     places: dict[str, str] = {}
-    for member in members:
-        try:
-            _add(records, member)
-        except (NotListed, ValueError, AttributeError, KeyError, NotImplementedError) as error:
-            problems.append(f"{member.instance}: not in DICOMDIR: {error}")
-            places[member.instance] = next(others)
     whole = staged / "medium"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        records.write(whole)
-    for instance in records:
-        places[str(instance.SOPInstanceUID)] = Path(instance.path).relative_to(whole).as_posix()
+    with _file_set() as records:
+        for member in members:
+            try:
+                _add(records, member)
+            except (NotListed, ValueError, AttributeError, KeyError, NotImplementedError) as error:
+                problems.append(f"{member.instance}: not in DICOMDIR: {error}")
+                places[member.instance] = next(others)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            records.write(whole)
+        for instance in records:
+            places[str(instance.SOPInstanceUID)] = Path(instance.path).relative_to(whole).as_posix()
     (target / "DICOMDIR").write_bytes((whole / "DICOMDIR").read_bytes())
     return [places[member.instance] for member in members]
+
+
+@contextlib.contextmanager
+def _file_set() -> Iterator[FileSet]:
+    """Yield a new file-set; pydicom itself leaves its temporary folder to the garbage collector."""
+    records = FileSet()
+    try:
+        yield records
+    finally:
+        records._stage["t"].cleanup()
 
 
 def _add(records: FileSet, member: Member) -> None:

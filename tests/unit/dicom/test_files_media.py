@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 import pydicom
 import pydicom.data
 import pytest
-from pydicom.fileset import FileSet
 
 from adapters.dicom.dataset.json import to_json
 from adapters.dicom.files.manifest import KEY_OBJECTS, Source, listed, manifest
@@ -55,9 +54,10 @@ def test_a_medium_lists_its_files_and_they_are_as_stored(members: list[Member], 
     target = tmp_path / "medium"
     target.mkdir()
     assert write_medium(members, target, institution="中央病院", software="Renkei") == []
-    records = FileSet(target / "DICOMDIR")
+    records = [one for one in pydicom.dcmread(target / "DICOMDIR").DirectoryRecordSequence if "ReferencedFileID" in one]
     stored = {one.instance: one.read() for one in members}
-    assert {str(one.SOPInstanceUID): Path(one.path).read_bytes() for one in records} == stored
+    found = {one.ReferencedSOPInstanceUIDInFile: target.joinpath(*one.ReferencedFileID) for one in records}
+    assert {str(uid): path.read_bytes() for uid, path in found.items()} == stored
     assert "中央病院" in (target / "README.TXT").read_text(encoding="utf-8")
 
 

@@ -3,13 +3,12 @@
 import zipfile
 from pathlib import Path
 
-import pydicom
 import pydicom.data
 import pytest
-from pydicom.fileset import FileSet
 
 from adapters.dicom.dataset.header import Malformed, read_header
 from adapters.dicom.dataset.meta import split
+from adapters.dicom.files.media import Member, write_medium
 from adapters.dicom.files.reading import Found, Passed, as_file, files
 
 CT = Path(pydicom.data.get_testdata_file("CT_small.dcm")).read_bytes()
@@ -23,6 +22,14 @@ def taken(root: Path) -> dict[str, bytes]:
             with one.open() as opened:
                 found[one.place] = opened.read()
     return found
+
+
+def disc(target: Path) -> None:
+    target.mkdir()
+    header = read_header(CT)
+    one = Member(header.study, header.series, header.sop_instance, lambda: CT)
+    assert write_medium([one], target, institution="", software="") == []
+    (target / "README.TXT").unlink()
 
 
 def passed(root: Path) -> list[Passed]:
@@ -60,9 +67,7 @@ def test_a_broken_zip_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_what_a_directory_lists_and_is_not_there_is_told(tmp_path: Path) -> None:
-    records = FileSet()
-    records.add(pydicom.dcmread(pydicom.data.get_testdata_file("CT_small.dcm")))
-    records.write(tmp_path / "disc")
+    disc(tmp_path / "disc")
     assert passed(tmp_path / "disc") == []
     assert len(taken(tmp_path / "disc")) == 1
     next(path for path in (tmp_path / "disc").rglob("*") if path.is_file() and path.name != "DICOMDIR").unlink()
@@ -70,9 +75,7 @@ def test_what_a_directory_lists_and_is_not_there_is_told(tmp_path: Path) -> None
 
 
 def test_a_disc_with_other_letters_and_versions_in_its_names_is_whole(tmp_path: Path) -> None:
-    records = FileSet()
-    records.add(pydicom.dcmread(pydicom.data.get_testdata_file("CT_small.dcm")))
-    records.write(tmp_path / "disc")
+    disc(tmp_path / "disc")
     image = next(path for path in (tmp_path / "disc").rglob("*") if path.is_file() and path.name != "DICOMDIR")
     image.rename(image.with_name(image.name.lower() + ".;1"))
     assert passed(tmp_path / "disc") == []
