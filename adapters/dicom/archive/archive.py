@@ -55,19 +55,25 @@ class Archive:
 
     # --- keeping ---
 
-    async def keep(self, file: bytes, sender: Sender, *, wait: bool = True) -> Verdict:
-        """Keep a whole DICOM file; ``wait``: until it is indexed, so that a duplicate or conflict is known for sure."""
+    async def keep(self, file: bytes, sender: Sender, *, wait: bool = True, study: str = "") -> Verdict:
+        """Keep a whole DICOM file; ``wait``: until it is indexed, so that a duplicate or conflict is known for sure.
+
+        With a ``study`` an object of another one is refused.
+        """
         try:
-            header = _examine(file)
+            header = _examine(file, study)
         except Malformed as error:
             return refused(Refusal.MALFORMED, error.text, error.tag)
         except _MismatchError as error:
-            return refused(Refusal.MISMATCH, str(error), error.tag)
+            return error.verdict
         return await self._keep(header, file, sender, wait)
 
-    def receive(self, sender: Sender, meta: bytes) -> "Incoming":
-        """Begin to receive one; ``meta`` is its preamble and group 0002, or nothing where the stream has them."""
-        return Incoming(self, sender, meta)
+    def receive(self, sender: Sender, meta: bytes, *, study: str = "") -> "Incoming":
+        """Begin to receive one; ``meta`` is its preamble and group 0002, or nothing where the stream has them.
+
+        With a ``study`` an object of another one is refused.
+        """
+        return Incoming(self, sender, meta, study)
 
     async def settled(self) -> None:
         """Return once everything that this process kept before is indexed and in FHIR."""
@@ -142,8 +148,9 @@ class Archive:
 class Incoming:
     """One object that is coming in. A large one goes to disk as it comes: call ``drain`` after every few writes."""
 
-    def __init__(self, archive: Archive, sender: Sender, first: bytes) -> None:
+    def __init__(self, archive: Archive, sender: Sender, first: bytes, study: str = "") -> None:
         self._archive = archive
+        self._study = study
         self._sender = sender
         self._chunks: list[bytes | memoryview] = [first] if first else []
         self._size = len(first)
@@ -175,17 +182,17 @@ class Incoming:
         if self._failed:
             return refused(Refusal.OUT_OF_RESOURCES, "There is no room for more objects.")
         if self._large is None:
-            return await self._archive.keep(b"".join(self._chunks), self._sender, wait=wait)
+            return await self._archive.keep(b"".join(self._chunks), self._sender, wait=wait, study=self._study)
         try:
             await asyncio.to_thread(self._large.write, self._chunks)
-            header = await asyncio.to_thread(_examine_large, self._large)
+            header = await asyncio.to_thread(_examine_large, self._large, self._study)
         except OutOfRoomError:
             return refused(Refusal.OUT_OF_RESOURCES, "There is no room for more objects.")
         except (Malformed, _MismatchError) as error:
             await asyncio.to_thread(self._large.abandon)
             if isinstance(error, Malformed):
                 return refused(Refusal.MALFORMED, error.text, error.tag)
-            return refused(Refusal.MISMATCH, str(error), error.tag)
+            return error.verdict
         return await self._archive._keep(header, self._large, self._sender, wait)
 
     def abandon(self) -> None:
@@ -198,9 +205,11 @@ class Incoming:
 
 
 class _MismatchError(Exception):
-    def __init__(self, tag: int, text: str) -> None:
+    def __init__(self, header: Header, tag: int, text: str) -> None:
         super().__init__(text)
-        self.tag = tag
+        self.verdict = msgspec.structs.replace(
+            refused(Refusal.MISMATCH, text, tag), sop_class=header.sop_class, instance=header.sop_instance
+        )
 
 
 def refused(refusal: Refusal, text: str, tag: int = 0) -> Verdict:
@@ -220,7 +229,7 @@ def verdict(header: Header, fate: Fate) -> Verdict:
     )
 
 
-def _examine(file: bytes | memoryview) -> Header:
+def _examine(file: bytes | memoryview, study: str = "") -> Header:
     """Return the header of what can be kept; raise Malformed or _MismatchError."""
     header = read_header(file)
     for tag, name in _UIDS:
@@ -229,19 +238,21 @@ def _examine(file: bytes | memoryview) -> Header:
             raise Malformed(tag, "This is no UID (PS3.5 9.1).")
     group, _ = meta.split(file)
     if group.sop_class and group.sop_class != header.sop_class:
-        raise _MismatchError(0x00080016, "The SOP Class UID is not the one that was announced.")
+        raise _MismatchError(header, 0x00080016, "The SOP Class UID is not the one that was announced.")
     if group.sop_instance and group.sop_instance != header.sop_instance:
-        raise _MismatchError(0x00080018, "The SOP Instance UID is not the one that was announced.")
+        raise _MismatchError(header, 0x00080018, "The SOP Instance UID is not the one that was announced.")
+    if study and study != header.study:
+        raise _MismatchError(header, 0x0020000D, "The object belongs to another study.")
     return header
 
 
-def _examine_large(large: LargeObject) -> Header:
+def _examine_large(large: LargeObject, study: str) -> Header:
     with (
         mmap.mmap(large.pack.descriptor, large.offset + large.length, access=mmap.ACCESS_READ) as mapped,
         memoryview(mapped) as whole,
         whole[large.offset :] as file,
     ):
-        return _examine(file)
+        return _examine(file, study)
 
 
 async def _digest(file: "bytes | LargeObject") -> bytes:

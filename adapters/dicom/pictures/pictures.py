@@ -55,6 +55,12 @@ class Pictures:
             job = await asyncio.to_thread(self._job, source, frame, None)
         return (await self._do(job)).content
 
+    async def frame_stored(self, source: Source, frame: int = 1) -> bytes:
+        """Return a frame's bytes as they are in the file. Raise :class:`Unrenderable`."""
+        async with self._here:
+            job = await asyncio.to_thread(self._job, source, frame, None)
+        return job.data
+
     async def transcoded(self, source: Source) -> bytes:
         """Return the DICOM file in Explicit VR Little Endian, its frames decoded. Raise :class:`Unrenderable`."""
         frames, photometric = [], ""
