@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterable, Iterator
@@ -127,6 +128,9 @@ async def _work(job: Job, rooms: wiring.Rooms, connection: Connection) -> None:
         await journal.prepare()
         context = feeds.adapter_context(job.settings, door.handle, journal, store.tables)
         applier = feeds.applier(job.settings, context)
+        gc.collect()
+        gc.freeze()  # as in every process of the server: the definitions live as long as it does
+        gc.set_threshold(100_000, 20, 50)
         connection.send(_READY)
         with contextlib.suppress(EOFError):
             while True:
