@@ -80,7 +80,7 @@ def made_study(number: int, luck: random.Random) -> tuple[Study, Series]:
     study = Study(
         uid=uid, patient_id=f"P{patient:07}", issuer="HOSPITAL", modalities=(modality,), series=1, instances=100,
         sop_classes=("1.2.840.10008.5.1.4.1.1.2",), size=50_000_000, attributes=attributes,
-        patient=f"Patient/{patient}", imaging_study=f"ImagingStudy/{number}", arrived=1_700_000_000_000 + number, revision=1,
+        patient=f"Patient/{patient}", imaging_study=f"ImagingStudy/{number}", arrived=number, revision=1,
     )  # fmt: skip
     series = Series(
         uid=f"{uid}.1", study=uid, modality=modality, number=1, instances=100, revision=1,

@@ -158,7 +158,7 @@ async def keep_prepared(
     pause: float = 2.0,
     idle: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Prepare, for ever, the larger series of studies to which nothing was added for ``quiet`` seconds, when ``idle``."""
+    """Prepare, for ever, the larger series of studies that are ``quiet`` for so many seconds, when ``idle``."""
     index = ImageIndex(tables)
     mark = clock.now_ms() - _HOUR
     while True:

@@ -132,7 +132,8 @@ def plan(query: ImageQuery) -> Plan:
     """Return what a question means; raise BadKey."""
     sorted_: dict[Level, list[Match]] = {Level.STUDY: [], Level.SERIES: [], Level.IMAGE: []}
     unsupported: list[str] = []
-    for match in query.matches:
+    for given in query.matches:
+        match = Match(given.tag.upper().replace(".", "/"), given.values)
         level = _level_of(match.tag)
         if match.tag in _CONTROL or _is_universal(match):
             continue
