@@ -13,6 +13,10 @@ def main() -> None:
         from fhir_server.serving import feeds
 
         sys.exit(feeds.main(sys.argv[1:]))
+    if sys.argv[1:2] == ["imaging"]:
+        from fhir_server.serving import imaging
+
+        sys.exit(imaging.main(sys.argv[1:]))
     from fhir_server.commands import application
 
     application.run()

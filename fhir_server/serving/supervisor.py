@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -25,6 +25,7 @@ _LONGEST_BACK_OFF = 30.0
 _HEALTHY_AFTER = 60.0
 _WATCH_SECONDS = 0.25
 _KILLED_WHILE_STARTING = 3
+_BACKLOG = 1024  # connections to a port of feeds or images that wait to be taken
 _DIGEST = """
 import pathlib, sys
 from fhir_server.definitions import registry
@@ -45,6 +46,7 @@ class Supervisor:
         self._hurry = asyncio.Event()
         self._processes: list[ServerProcess] = []
         self._mllp: tuple[str, ...] = ()
+        self._dicom: tuple[str, ...] = ()
         self._base = ""
         self._passage: socket.socket | None = None
 
@@ -58,22 +60,21 @@ class Supervisor:
         with contextlib.ExitStack() as held:
             held.enter_context(locked(settings.data_folder))
             listener = held.enter_context(bound(settings.address, "RENKEI_HTTP"))
-            feeds = [
-                held.enter_context(bound(split_address(address, "mllp"), "RENKEI_MLLP"))
-                for address in settings.mllp_addresses
-            ]
+            feeds = [held.enter_context(one) for one in _bound(settings.mllp_addresses, "mllp")]
+            imaging = [held.enter_context(one) for one in _bound(settings.dicom_addresses, "dicom")]
             self._base = (settings.public_url or f"http://{shown_address(listener.getsockname())}") + BASE_PATH
             self._mllp = tuple(shown_address(heard.getsockname()) for heard in feeds)
-            self._passage = held.enter_context(passage.opened()) if feeds else None
+            self._dicom = tuple(shown_address(heard.getsockname()) for heard in imaging)
+            self._passage = held.enter_context(passage.opened()) if feeds or imaging else None
             try:
-                await self._start(listener, feeds)
+                await self._start(listener, {"feeds": feeds, "imaging": imaging})
                 if not self._stopping.is_set():
                     self._greet(time.monotonic() - started)
                     await self._watch()
             finally:
-                await self._stop([listener, *feeds, *([self._passage] if self._passage else [])])
+                await self._stop([listener, *feeds, *imaging, *([self._passage] if self._passage else [])])
 
-    async def _start(self, listener: socket.socket, feeds: Sequence[socket.socket]) -> None:
+    async def _start(self, listener: socket.socket, hearing: Mapping[str, Sequence[socket.socket]]) -> None:
         settings = self._settings
         try:
             await asyncio.to_thread(obtain.ensure_core_package, settings.cache_folder, self._say)
@@ -88,11 +89,12 @@ class Supervisor:
         listener.listen(2048)
         between = [self._passage.fileno()] if self._passage is not None else []
         places = [Place("worker", (listener.fileno(), *between), counters, slot, slots) for slot in range(slots)]
-        if feeds:
-            for heard in feeds:
-                heard.listen(128)
-            sockets = (*(heard.fileno() for heard in feeds), *between)
-            places.append(Place("feeds", sockets, counters, slots, slots))
+        for kind, listeners in hearing.items():
+            if listeners:
+                for heard in listeners:
+                    heard.listen(_BACKLOG)
+                sockets = (*(heard.fileno() for heard in listeners), *between)
+                places.append(Place(kind, sockets, counters, slots, slots))
         for place in places:
             process = ServerProcess(place, settings, self._say, self._changed)
             self._processes.append(process)
@@ -156,6 +158,10 @@ class Supervisor:
         self._say(f"Try:         curl -H 'Content-Type: application/fhir+json' -d '{patient}' {self._base}/Patient")
         if self._mllp:
             self._say(f"HL7 v2:      {', '.join(self._mllp)}   (MLLP; try: renkei send {self._mllp[0]} MESSAGE.hl7)")
+        if self._dicom:
+            title, host, port = self._settings.dicom_title, *split_address(self._dicom[0], "dicom")
+            attempt = f"storescu -aec {title} {host} {port} FILE.dcm"
+            self._say(f"DICOM:       {title} at {', '.join(self._dicom)}   (try: {attempt})")
         self._say("Stop:        Ctrl-C")
 
     async def _watch(self) -> None:
@@ -206,6 +212,8 @@ class Supervisor:
             tuple(pid for kind, pid in running if kind == "worker"),
             self._mllp,
             next((pid for kind, pid in running if kind == "feeds"), None),
+            self._dicom,
+            next((pid for kind, pid in running if kind == "imaging"), None),
         )
         path = self._settings.data_folder / STATE_FILE
         partial = path.with_suffix(".partial")
@@ -232,3 +240,9 @@ class Supervisor:
         with contextlib.suppress(OSError):
             (self._settings.data_folder / STATE_FILE).unlink(missing_ok=True)
         self._say("stopped")
+
+
+def _bound(addresses: Sequence[str], setting: str) -> Iterator[contextlib.AbstractContextManager[socket.socket]]:
+    """Yield what binds each address that ``setting`` names."""
+    for address in addresses:
+        yield bound(split_address(address, setting), f"RENKEI_{setting.upper()}")

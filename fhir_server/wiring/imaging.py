@@ -1,0 +1,86 @@
+"""What hears DICOM associations and indexes images: adapters, given the door and the ports."""
+
+import ssl
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from adapters.context import Context
+from adapters.dicom.archive.archive import Archive
+from adapters.dicom.network.acceptor import Listener, PortOptions, server_context
+from adapters.dicom.network.peers import Peer, Peers, is_title
+from adapters.dicom.services import registry
+from fhir_server.http.imaging_counters import ImagingCounters
+from fhir_server.settings import ALLOW_PUBLIC, Settings, SettingsError, is_loopback
+
+_FILES = ("certificate", "key", "client_authorities")
+
+
+def ports(settings: Settings) -> tuple[PortOptions, ...]:
+    """Return the options of every address of ``settings.dicom_addresses``, in that order; raise SettingsError."""
+    if not is_title(settings.dicom_title):
+        raise SettingsError(f"dicom_title: '{settings.dicom_title}' is no AE title (1 to 16 letters, no backslash)")
+    plain = settings.dicom_addresses[: -len(settings.dicom_port) or None]
+    defaults: dict[str, Any] = {"title": settings.dicom_title, "drain_timeout": settings.drain_timeout}  # of any type
+    tables = [*({"address": address} for address in plain), *settings.dicom_port]
+    try:
+        chosen = [
+            msgspec.convert({**defaults, **_open(settings, table), "name": table.get("address"), **table}, PortOptions)
+            for table in tables
+        ]
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"dicom_port: {error}") from None
+    return tuple(_with_files(settings, port) for port in chosen)
+
+
+def peers(settings: Settings) -> Peers:
+    """Return the application entities of the settings; raise SettingsError."""
+    try:
+        known = [msgspec.convert(table, Peer) for table in settings.dicom_peer]
+    except (msgspec.ValidationError, ValueError) as error:
+        raise SettingsError(f"dicom_peer: {error}") from None
+    folder = settings.data_folder
+    return Peers(
+        msgspec.structs.replace(peer, authorities=str(folder / peer.authorities)) if peer.authorities else peer
+        for peer in known
+    )
+
+
+def check_files(chosen: Sequence[PortOptions]) -> None:
+    """Raise SettingsError if the certificates of a port cannot be used."""
+    for port in chosen:
+        try:
+            server_context(port)
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError(f"dicom_port {port.name}: certificate, key or client_authorities: {error}") from None
+
+
+def open_archive(settings: Settings, context: Context) -> Archive:
+    """Return the archive in the data folder."""
+    return Archive(context, settings.images_folder)
+
+
+class Imaging:
+    """Everything that hears and indexes, of one process. What is named in the settings is checked when it is made."""
+
+    def __init__(self, settings: Settings, context: Context, counters: ImagingCounters) -> None:
+        self.archive = open_archive(settings, context)
+        self.peers = peers(settings)
+        self._counters = counters
+        private = frozenset(part.strip() for part in settings.dicom_private_classes.split(",") if part.strip())
+        offers = registry.offers(self.archive.receive, private_classes=private, told=counters.answered)
+        self.listeners = [Listener(port, offers, self.peers) for port in ports(settings)]
+
+
+def _open(settings: Settings, table: dict[str, Any]) -> dict[str, Any]:  # TOML tables
+    """Return what is done about unknown callers at an address: who only hears this machine hears everyone on it."""
+    host = str(table.get("address", "")).rpartition(":")[0].strip("[]")
+    anyone = is_loopback(host) or settings.allow_unprotected_public_access == ALLOW_PUBLIC
+    return {"unknown_peers": "accept" if anyone else "refuse"}
+
+
+def _with_files(settings: Settings, port: PortOptions) -> PortOptions:
+    """Return the port with the paths of its files relative to the data folder."""
+    files = {name: str(settings.data_folder / path) for name in _FILES if (path := getattr(port, name))}
+    return msgspec.structs.replace(port, **files)
