@@ -15,6 +15,7 @@ from adapters.ssmix2.export import Exported, Exporter, ExportFailed
 from adapters.ssmix2.storage import Index, StorageWriter
 from fhir_server import wiring
 from fhir_server.commands.export import export
+from fhir_server.commands.export_dicom import dicom
 from fhir_server.commands.shared import Failure, as_served, console, database, errors, settings_from
 from fhir_server.core.change import StoreUnavailable
 from fhir_server.interactions.door import Door
@@ -38,11 +39,12 @@ def build() -> typer.Typer:
     app.callback()(_group)
     app.command("fhir")(export)
     app.command("ssmix2")(ssmix2)
+    app.command("dicom")(dicom)
     return app
 
 
 def _group() -> None:
-    """Write what the server holds: FHIR (`renkei export FOLDER`, see `renkei export fhir -h`), or a storage."""
+    """Write what the server holds: FHIR (`renkei export FOLDER`, see `renkei export fhir -h`), a storage, or images."""
 
 
 def ssmix2(

@@ -24,6 +24,7 @@ from adapters.ssmix2.transactions import transaction_files
 from adapters.ssmix2.walk import Entry, PatientFolder, Root
 from adapters.ssmix2.watch import Changed, Remembered
 from fhir_server.commands.crew import Crew, Job
+from fhir_server.commands.ingest_dicom import dicom
 from fhir_server.commands.shared import Failure, as_served, console, database, errors, settings_from
 from fhir_server.settings import Settings, SettingsError
 from fhir_server.wiring import feeds
@@ -38,14 +39,15 @@ _SHOWN = 8
 
 def build() -> typer.Typer:
     """Return the command group."""
-    app = typer.Typer(no_args_is_help=True, help="Take in a hospital's storage.")
+    app = typer.Typer(no_args_is_help=True, help="Take in a hospital's storage, or images.")
     app.callback()(_group)
     app.command("ssmix2")(ssmix2)
+    app.command("dicom")(dicom)
     return app
 
 
 def _group() -> None:
-    """Take in a hospital's storage."""
+    """Take in a hospital's storage, or images."""
 
 
 def ssmix2(

@@ -8,13 +8,13 @@ import msgspec
 
 from adapters.dicom.archive.archive import Archive
 from adapters.dicom.archive.find import ImageIndex
+from adapters.dicom.archive.overlay import overlay_of
 from adapters.dicom.dataset.header import read_header
+from adapters.dicom.dataset.rewrite import assemble, rewrite
 from adapters.dicom.files.deidentify import Deidentifier, Unsafe
 from adapters.dicom.files.manifest import Source, manifest
 from adapters.dicom.files.media import Member
 from adapters.dicom.model import Attributes, Instance, Place, Series, State, Study
-
-Rewrite = Callable[[bytes, Attributes], bytes]
 
 
 class NoSuchStudy(Exception):
@@ -29,24 +29,16 @@ class LeftOut(msgspec.Struct, frozen=True):
 
 
 class Exporter:
-    """Reads studies from the archive, one object at a time. ``overlay`` says what reconciliation has corrected."""
+    """Reads studies from the archive, one object at a time, with the patient as reconciliation has corrected it."""
 
-    def __init__(
-        self,
-        archive: Archive,
-        index: ImageIndex,
-        overlay: Callable[[Study], Attributes | None],
-        rewrite: Rewrite,
-    ) -> None:
+    def __init__(self, archive: Archive, index: ImageIndex) -> None:
         self._archive = archive
         self._index = index
-        self._overlay = overlay
-        self._rewrite = rewrite
 
     async def members(self, uid: str) -> list[Member]:
         """Return the objects of a study that are shown; raise NoSuchStudy."""
         study = await self._study(uid)
-        overlay = self._overlay(study)
+        overlay = overlay_of(study)
         return [self._member(one, overlay) for one in await self._shown(uid)]
 
     async def manifest(self, uid: str, source: Source, made: datetime) -> bytes:
@@ -72,7 +64,7 @@ class Exporter:
 
         def read() -> bytes:
             content = _read(path, place)
-            return self._rewrite(content, overlay) if overlay else content
+            return assemble(content, rewrite(content, overlay)) if overlay else content
 
         return Member(instance.study, instance.series, instance.uid, read)
 
