@@ -67,8 +67,8 @@ class Hospital:
         sources: Sources | None = None,
     ) -> Tally:
         context = Context(
-            handle=handle or self.client.door.handle, journal=self.journal, blobs=MemoryBlobs(),
-            clock=self.client.context.clock, ids=self.client.context.ids, zone=ZONE, base=BASE,
+            handle=handle or self.client.door.handle, tables=self.client.tables, journal=self.journal,
+            blobs=MemoryBlobs(), clock=self.client.context.clock, ids=self.client.context.ids, zone=ZONE, base=BASE,
         )  # fmt: skip
         applier = Applier(context, self._mapper, sources or Sources(), LIMITS, read=read_file)
         return await Importer(context, applier, lot.source, selection).take_lot(lot)

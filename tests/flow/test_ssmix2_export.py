@@ -49,8 +49,8 @@ def another(definitions: Definitions, validator: Validator, registry: SearchRegi
 async def _items(hospital: Hospital, source: Source = SOURCE) -> list[Item]:
     client = hospital.client
     context = Context(
-        handle=client.door.handle, journal=hospital.journal, blobs=MemoryBlobs(), clock=client.context.clock,
-        ids=client.context.ids, zone=ZONE, base=BASE,
+        handle=client.door.handle, tables=client.tables, journal=hospital.journal, blobs=MemoryBlobs(),
+        clock=client.context.clock, ids=client.context.ids, zone=ZONE, base=BASE,
     )  # fmt: skip
     exporter = Exporter(context, source)
     return [item async for patient in exporter.patients() for item in flagged(await exporter.items(patient))]

@@ -267,8 +267,8 @@ class Undisturbed:
     def rewire(self, handle: Handle) -> None:
         """Begin with another door, and an applier that remembers nothing."""
         self.context = adapter = Context(
-            handle=handle, journal=self.journal, blobs=MemoryBlobs(), clock=Clock(), ids=CountedIds(),
-            zone=ZoneInfo(ZONE), base=BASE,
+            handle=handle, tables=self.client.tables, journal=self.journal, blobs=MemoryBlobs(), clock=Clock(),
+            ids=CountedIds(), zone=ZoneInfo(ZONE), base=BASE,
         )  # fmt: skip
         limits = Limits(memory=1e9, remembered=EVERY)
         self.applier = Applier(adapter, self._mapper, self.sources, limits, read=read_file)
