@@ -44,21 +44,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 
     def moment(self, day: str, time: str) -> str | None:
         """Return a dateTime of DA and TM values (PS3.5 6.2); None where the day is no day."""
-        found = _DATE.fullmatch(day)
-        if not found:
-            return None
-        try:
-            on = date(*map(int, found.groups()))
-        except ValueError:
-            return None
-        clock = _TIME.fullmatch(time)
-        if not clock:
-            return on.isoformat()
-        hour, minute, second = (int(part or 0) for part in clock.groups())
-        if hour > 23 or minute > 59:
-            return on.isoformat()
-        at = datetime(on.year, on.month, on.day, hour, minute, min(second, 59), tzinfo=self.zone)
-        return at.isoformat()
+        return moment(day, time, self.zone)
 
     def point(self, value: str) -> str | None:
         """Return a dateTime of a DT value (PS3.5 6.2), with its own zone if it has one."""
@@ -93,6 +79,24 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
         pairs = (("00080023", "00080033"), ("00080021", "00080031"), ("00080020", "00080030"))
         times = (self.moment(text(attributes, day), text(attributes, time)) for day, time in pairs)
         return next((time for time in times if time), None)
+
+
+def moment(day: str, time: str, zone: tzinfo) -> str | None:
+    """Return a dateTime of DA and TM values (PS3.5 6.2); None where the day is no day."""
+    found = _DATE.fullmatch(day)
+    if not found:
+        return None
+    try:
+        on = date(*map(int, found.groups()))
+    except ValueError:
+        return None
+    clock = _TIME.fullmatch(time)
+    if not clock:
+        return on.isoformat()
+    hour, minute, second = (int(part or 0) for part in clock.groups())
+    if hour > 23 or minute > 59:
+        return on.isoformat()
+    return datetime(on.year, on.month, on.day, hour, minute, min(second, 59), tzinfo=zone).isoformat()
 
 
 def uid_identifier(uid: str) -> Resource:
