@@ -19,7 +19,7 @@ from adapters.dicom.model import Sender, Way
 from tests.flow.client import ZONE, Client
 from tests.flow.dicom.archive import Images
 
-NAMES = ("CT_small.dcm", "MR_small.dcm", "rtdose.dcm", "rtplan.dcm")
+NAMES = ("CT_small.dcm", "MR_small.dcm", "JPEG2000.dcm", "reportsi.dcm")
 STUDY = "1.3.6.1.4.1.5962.1.2.1.20040119072730.12322"  # of CT_small
 
 
@@ -34,7 +34,7 @@ async def images(client: Client, tmp_path: Path) -> AsyncIterator[Images]:
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "disc").mkdir()
     for name in NAMES:
-        shutil.copy(pydicom.data.get_testdata_file(name), tmp_path / "disc" / name)
+        shutil.copy(str(pydicom.data.get_testdata_file(name)), tmp_path / "disc" / name)
     (tmp_path / "disc" / "notes.txt").write_text("no image")
     return tmp_path / "disc"
 

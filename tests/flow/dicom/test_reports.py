@@ -23,4 +23,4 @@ async def test_the_resources_of_a_report_are_valid(client: Client, sop_class: st
     assert found
     for resource in found:
         answer = await client.put(f"{resource['resourceType']}/{resource['id']}", resource)
-        assert answer.status == 201, answer.body
+        assert answer.status == 201, answer.json
