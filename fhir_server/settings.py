@@ -36,7 +36,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     separated by commas, empty for none, under the AE title ``dicom_title``; ``dicom_port`` further ones, tables
     ``[[dicom_port]]`` in renkei.toml, and ``dicom_peer`` the application entities that are known, tables
     ``[[dicom_peer]]``. ``dicom_private_classes`` are SOP Class UIDs that are stored beside the standard's, separated by
-    commas.
+    commas. ``viewer`` is what opens at /viewer: our own page, or OHIF where it is installed.
     """
 
     data: str = "data"
@@ -50,6 +50,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     dicom_port: tuple[dict[str, Any], ...] = ()  # TOML tables, parsed by the listener's own types
     dicom_peer: tuple[dict[str, Any], ...] = ()  # likewise
     dicom_private_classes: str = ""
+    viewer: Literal["own", "ohif"] = "own"
     allow_unprotected_public_access: str = ""
     mongodb_url: str = ""
     mongodb_database: str = "renkei"
@@ -99,6 +100,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def images_folder(self) -> Path:
         """Where the bytes of images are kept."""
         return self.data_folder / "images"
+
+    @property
+    def thumbnails_folder(self) -> Path:
+        """Where thumbnails are kept; it may be deleted at any time."""
+        return self.data_folder / "thumbnails"
+
+    @property
+    def ohif_folder(self) -> Path:
+        """Where the OHIF viewer is installed if it is."""
+        return self.data_folder / "viewer" / "ohif"
 
     @property
     def cache_folder(self) -> Path:

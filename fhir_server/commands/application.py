@@ -16,6 +16,7 @@ from fhir_server.commands import (
     send,
     senders,
     serve,
+    viewer,
 )
 from fhir_server.commands.shared import Failure, errors
 
@@ -40,6 +41,7 @@ def build() -> typer.Typer:
     app.add_typer(senders.build(), name="sources")
     app.command("send")(send.send)
     app.add_typer(packages.build(), name="packages")
+    app.add_typer(viewer.build(), name="viewer")
     app.command("reindex")(reindex.reindex)
     app.command("check")(check.check)
     return app

@@ -200,5 +200,6 @@ def _page(name: str, version: str, base: str) -> str:
         f"<h1>{escape(name)} <small>{escape(version)}</small></h1><p>A FHIR R4 server. The FHIR base is "
         f'<code><a href="{here}">{here}</a></code>.<ul>'
         f'<li><a href="{here}/metadata">What it can do</a> (CapabilityStatement)'
+        '<li><a href="/viewer">Images</a>'
         '<li><a href="/health/ready">Is it ready?</a><li><a href="/metrics">Metrics</a></ul></html>'
     )

@@ -16,6 +16,7 @@ from fhir_server.settings import NAME
 from fhir_server.storage.mongo.store import MongoStore
 from fhir_server.wiring.feeds import open_desk
 from fhir_server.wiring.rooms import Rooms
+from fhir_server.wiring.viewers import viewer_mounts
 
 _PING_SECONDS = 3.0
 
@@ -60,4 +61,12 @@ class Edge:
             return server.Health()
 
         pages = messages.router(open_desk(settings, store), settings.zone)
-        return server.build(fhir, counters=counters, ready=ready, name=NAME, version=__version__, messages=pages)
+        return server.build(
+            fhir,
+            counters=counters,
+            ready=ready,
+            name=NAME,
+            version=__version__,
+            messages=pages,
+            mounts=viewer_mounts(settings, counters, access_log),
+        )

@@ -135,10 +135,3 @@ def frame_bytes(file: bytes | memoryview, image: Image, frame: int) -> bytes:
     if len(data) > _MOST_ENCODED:
         raise Unrenderable("The encoded frame is too large.")
     return data
-
-
-def stored_frame(source: Source, frame: int) -> bytes:
-    """Return the bytes of a frame as they are stored."""
-    with opened(source) as file:
-        found = inflated(file)
-        return frame_bytes(found.data, read_image(found), frame)
