@@ -141,7 +141,7 @@ def split(text: str, separator: str) -> list[str]:
 
 
 def _parameters(pieces: Sequence[str]) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for piece in pieces:
         name, _, value = piece.partition("=")
         value = value.strip()

@@ -1,7 +1,7 @@
 """multipart/related (RFC 2387, RFC 2046 5.1, PS3.18 8.6.1.2) as a stream: nothing large is held or copied."""
 
 import secrets
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 
 import msgspec
 
@@ -152,22 +152,22 @@ def closing(boundary: str) -> bytes:
     return f"\r\n--{boundary}--\r\n".encode()
 
 
+def part(boundary: str, headers: Mapping[str, str], content: bytes, *, first: bool = True) -> bytes:
+    """Return a part without the closing."""
+    return part_head(boundary, headers, first=first) + content
+
+
 async def written(
-    boundary: str, parts: AsyncIterator[tuple[Mapping[str, str], Sequence[bytes] | AsyncIterator[bytes]]]
+    boundary: str, parts: AsyncIterator[tuple[Mapping[str, str], bytes | AsyncIterator[bytes]]]
 ) -> AsyncIterator[bytes]:
     """Yield a multipart body of parts (headers, content)."""
     first = True
     async for headers, content in parts:
-        head = part_head(boundary, headers, first=first)
-        first = False
-        if isinstance(content, AsyncIterator):
-            yield head
+        if isinstance(content, bytes):
+            yield part(boundary, headers, content, first=first)
+        else:
+            yield part_head(boundary, headers, first=first)
             async for chunk in content:
                 yield chunk
-        elif sum(map(len, content)) <= _HEADER_LIMIT * 4:
-            yield b"".join((head, *content))
-        else:
-            yield head
-            for chunk in content:
-                yield chunk
-    yield closing(boundary) if not first else f"--{boundary}--\r\n".encode()
+        first = False
+    yield closing(boundary)

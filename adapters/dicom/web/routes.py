@@ -75,7 +75,7 @@ def _below_studies(segments: list[str]) -> Target:
             return _view(_LEVELS[at - 1][1], uids, rest)
         if len(rest) == 1:
             return _named(Resource.SEARCH, level, uids)
-        uids[level] = _uid(rest[1])
+        uids[level] = read_uid(rest[1])
         if len(rest) == 2:
             return _named(Resource.OBJECTS, level, uids)
     return _view(Level.IMAGE, uids, segments[6:])
@@ -114,9 +114,10 @@ def _frames(text: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
-def _uid(text: str) -> str:
+def read_uid(text: str, where: str = "the address") -> str:
+    """Return a UID; raise 400."""
     if not _UID.fullmatch(text):
-        raise invalid("a UID in the address is not one: expected digits and dots, at most 64 characters")
+        raise invalid(f"{where}: expected a UID of digits and dots, at most 64 characters")
     return text
 
 
