@@ -32,12 +32,13 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
         message = f"needs {missing or 'an environment made by `make test`'}"
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
     folder = tmp_path_factory.mktemp("readme")
-    port, feed = free_port(), free_port()
+    port, feed, dicom = free_port(), free_port(), free_port()
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
         "RENKEI_DATA": str(folder / "data"),
         "RENKEI_HTTP": f"127.0.0.1:{port}",
         "RENKEI_MLLP": f"127.0.0.1:{feed}",
+        "RENKEI_DICOM": f"127.0.0.1:{dicom}",
         "RENKEI_MONGODB_CACHE_MB": "256",
     }
     (folder / ".venv").symlink_to(REPOSITORY / ".venv")
