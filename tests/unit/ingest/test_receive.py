@@ -20,6 +20,7 @@ from fhir_server.core.change import StoreUnavailable
 from fhir_server.core.messages import Message, MessageQuery, Status
 from fhir_server.core.request import FhirRequest, FhirResponse
 from fhir_server.storage.journal_memory import MemoryJournal
+from fhir_server.storage.tables_memory import MemoryTables
 from tests.unit.ingest.ports import Memory, NumberedIds, SteppingClock
 from tests.unit.ingest.samples import adt, header, japanese
 
@@ -51,8 +52,8 @@ class Desk:
 
     def __post_init__(self) -> None:
         context = Context(
-            handle=no_door, journal=self.journal, blobs=Memory(), clock=self.clock, ids=NumberedIds(),
-            zone=timezone(timedelta(hours=9)), base="http://localhost/fhir/r4",
+            handle=no_door, tables=MemoryTables(), journal=self.journal, blobs=Memory(), clock=self.clock,
+            ids=NumberedIds(), zone=timezone(timedelta(hours=9)), base="http://localhost/fhir/r4",
         )  # fmt: skip
         self.receiver = Receiver(context, self.sources, FORM, self.note)
 
