@@ -36,7 +36,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     separated by commas, empty for none, under the AE title ``dicom_title``; ``dicom_port`` further ones, tables
     ``[[dicom_port]]`` in renkei.toml, and ``dicom_peer`` the application entities that are known, tables
     ``[[dicom_peer]]``. ``dicom_private_classes`` are SOP Class UIDs that are stored beside the standard's, separated by
-    commas. ``viewer`` is what opens at /viewer: our own page, or OHIF where it is installed.
+    commas. ``dicomweb_limit_mb`` is the largest body of a STOW-RS request, ``dicomweb_origins`` are other origins whose
+    pages may read DICOMweb, separated by commas. ``viewer`` is what opens at /viewer: our own page, or OHIF where it is
+    installed.
     """
 
     data: str = "data"
@@ -50,6 +52,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     dicom_port: tuple[dict[str, Any], ...] = ()  # TOML tables, parsed by the listener's own types
     dicom_peer: tuple[dict[str, Any], ...] = ()  # likewise
     dicom_private_classes: str = ""
+    dicomweb_limit_mb: int = 4096
+    dicomweb_origins: str = ""
     viewer: Literal["own", "ohif"] = "own"
     allow_unprotected_public_access: str = ""
     mongodb_url: str = ""
@@ -95,6 +99,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def blobs_folder(self) -> Path:
         """Where bytes too large for a row of the database are kept."""
         return self.data_folder / "blobs"
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Other origins whose pages may read DICOMweb."""
+        return tuple(part.strip() for part in self.dicomweb_origins.split(",") if part.strip())
 
     @property
     def images_folder(self) -> Path:

@@ -21,6 +21,8 @@ from fhir_server.serving import child, passage
 from fhir_server.serving.process import Place
 from fhir_server.settings import Settings, SettingsError
 from fhir_server.wiring import web
+from fhir_server.wiring.dicomweb import Images
+from fhir_server.wiring.feeds import adapter_context, open_journal
 
 _KEEP_ALIVE = 75
 _BACKLOG = 2048
@@ -68,7 +70,8 @@ async def _serve(
             await wiring.put_package_parameters(door, settings)
         await door.refresh()
         await announcer.announce()
-        application = edge.application(door, store, counters, access_log)
+        images = Images(settings, adapter_context(settings, door.handle, open_journal(settings, store), store.tables))
+        application = edge.application(door, store, counters, access_log, images)
         jobs = [asyncio.create_task(wiring.keep_current(door, announcer, settings))]
         if place.slot == 0:
             jobs.append(asyncio.create_task(wiring.keep_complete(door, store, settings)))
@@ -78,6 +81,7 @@ async def _serve(
         async with passage.served(door.handle, between):
             with socket.socket(fileno=place.sockets[0]) as listener:
                 await server.serve(sockets=[listener])
+        await images.stop()
         stop.cancel()
         for job in jobs:
             job.cancel()

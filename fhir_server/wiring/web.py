@@ -14,6 +14,7 @@ from fhir_server.http.xml import XmlCodec
 from fhir_server.interactions.door import Door
 from fhir_server.settings import NAME
 from fhir_server.storage.mongo.store import MongoStore
+from fhir_server.wiring.dicomweb import Images
 from fhir_server.wiring.feeds import open_desk
 from fhir_server.wiring.rooms import Rooms
 from fhir_server.wiring.viewers import viewer_mounts
@@ -29,9 +30,14 @@ class Edge:
         self._xml = XmlCodec(rooms.definitions)
 
     def application(
-        self, door: Door, store: MongoStore, counters: Counters, access_log: log.AccessLog | None = None
+        self,
+        door: Door,
+        store: MongoStore,
+        counters: Counters,
+        access_log: log.AccessLog | None = None,
+        images: Images | None = None,
     ) -> server.Server:
-        """Return the ASGI application of one worker."""
+        """Return the ASGI application of one worker; with ``images`` it serves DICOMweb."""
         rooms = self.rooms
         settings = rooms.settings
         counters.set("started", time.time())
@@ -61,6 +67,7 @@ class Edge:
             return server.Health()
 
         pages = messages.router(open_desk(settings, store), settings.zone)
+        dicomweb = () if images is None else (images.mount(counters, access_log),)
         return server.build(
             fhir,
             counters=counters,
@@ -68,5 +75,5 @@ class Edge:
             name=NAME,
             version=__version__,
             messages=pages,
-            mounts=viewer_mounts(settings, counters, access_log),
+            mounts=(*dicomweb, *viewer_mounts(settings, counters, access_log)),
         )

@@ -35,6 +35,8 @@ DICOM_PARTS = 'multipart/related; type="application/dicom"'
 class Web:
     """A client of the service, and what is behind it."""
 
+    files: list[bytes]
+
     def __init__(self, client: Client, folder: Path, **more: Any) -> None:
         context = Context(
             handle=client.door.handle, tables=client.tables, journal=MemoryJournal(client.context.clock),

@@ -1,0 +1,52 @@
+"""DICOMweb in an HTTP worker: the archive, its index and pictures behind a mount."""
+
+import secrets
+
+from adapters.context import Context
+from adapters.dicom.archive.find import ImageIndex
+from adapters.dicom.archive.metadata import SeriesMetadata
+from adapters.dicom.pictures.pictures import Pictures
+from adapters.dicom.web.application import DicomWeb
+from adapters.dicom.web.objects import Objects
+from fhir_server.http.body import BodyReader
+from fhir_server.http.log import AccessLog
+from fhir_server.http.metrics import Counters
+from fhir_server.http.mount import Mount
+from fhir_server.settings import Settings
+from fhir_server.wiring.imaging import open_archive
+
+PATH = "/dicomweb"
+
+
+class Images:
+    """What one worker has of the images; end it with :meth:`stop`."""
+
+    def __init__(self, settings: Settings, context: Context) -> None:
+        self._settings = settings
+        self.archive = open_archive(settings, context)
+        self.index = ImageIndex(context.tables)
+        self.pictures = Pictures(settings.thumbnails_folder)
+        self._metadata = SeriesMetadata(context.tables, self.archive.path)
+
+    def mount(self, counters: Counters, access_log: AccessLog | None) -> Mount:
+        """Return the service for the worker's application."""
+        settings = self._settings
+        objects = Objects(self.archive, self.index, self.pictures)
+        limit = settings.dicomweb_limit_mb * 1024 * 1024
+        return Mount(
+            DicomWeb(objects, self._metadata, settings.origins),
+            PATH,
+            name="dicomweb",
+            bodies=BodyReader(limit, limit, settings.body_timeout),
+            concurrency=settings.concurrency,
+            send_timeout=settings.body_timeout,
+            counters=counters,
+            access_log=access_log,
+            public_url=settings.public_url,
+            request_id_prefix=secrets.token_hex(4),
+        )
+
+    async def stop(self) -> None:
+        """Let go of everything; what is not indexed yet is found in the packs."""
+        await self.archive.stop()
+        await self.pictures.close()
