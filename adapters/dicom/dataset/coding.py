@@ -62,17 +62,21 @@ def declared(raw: bytes | memoryview, transfer_syntax: str) -> str:
     return ""
 
 
-def texts(attributes: Attributes) -> Iterator[str]:
-    """Yield all text that depends on the character set, with that of the items."""
+def texts(attributes: Attributes, depth: int = 0) -> Iterator[str]:
+    """Yield all text that depends on the character set, with that of the items; what is no DICOM JSON has none."""
+    if depth > MAX_DEPTH:
+        raise Malformed(0, f"Sequences are nested more than {MAX_DEPTH} deep.")
     for element in attributes.values():
-        vr = element.get("vr") if isinstance(element, dict) else None
-        if vr == "SQ":
-            for item in element.get("Value") or ():
-                if isinstance(item, dict):
-                    yield from texts(item)
-        elif vr in _TEXT:
-            for value in element.get("Value") or ():
-                yield names.join(value) if isinstance(value, dict) else str(value or "")
+        if not isinstance(element, dict):
+            continue
+        vr, values = element.get("vr"), element.get("Value")
+        if not isinstance(vr, str) or not isinstance(values, list):
+            continue
+        for value in values:
+            if vr == "SQ" and isinstance(value, dict):
+                yield from texts(value, depth + 1)
+            elif vr in _TEXT:
+                yield "".join(map(str, value.values())) if isinstance(value, dict) else str(value or "")
 
 
 class Writer:

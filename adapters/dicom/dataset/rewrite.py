@@ -190,7 +190,7 @@ class _Rewriter:
             element = self.offsets.get(group << 16)
             if element is not None and element.length == 4 and change:
                 before = struct.unpack_from(order, self.data, element.offset)[0]
-                value = struct.pack(order, max(before + change, 0))
+                value = struct.pack(order, (before + change) & 0xFFFFFFFF)
                 head = bytes(self.data[element.start : element.offset])
                 edits.append(_Edit(element.tag, element.start, spans[element.tag].length, head + value))
         return sorted(edits, key=lambda edit: (edit.start, edit.tag))

@@ -27,7 +27,7 @@ def number(text: str) -> int | float | str:
     """Return a decimal or integer string as a number of the same value; as text if there is none."""
     if _NUMBER.fullmatch(text) is None:
         return text
-    if text.isdigit() or text[1:].isdigit():
+    if text.isdigit() or (text[0] in "+-" and text[1:].isdigit()):
         return int(text) if len(text) <= _INTEGER_DIGITS else text
     value = float(text)
     if len(text) <= _SURE_DIGITS and "e" not in text and "E" not in text:
