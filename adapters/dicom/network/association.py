@@ -323,7 +323,10 @@ class Association:
         )
         self._receiving = request
         self._gathered = bytearray()
-        if command.is_response or command.field == Field.C_CANCEL_RQ or not command.has_data:
+        if command.is_response or command.field == Field.C_CANCEL_RQ:
+            return
+        self._cancelled.discard(command.message_id or 0)  # of an earlier request with this number
+        if not command.has_data:
             return
         offer = self._by_context.get(context_id)
         if offer is not None and offer.sink is not None and context.scp:
@@ -373,7 +376,10 @@ class Association:
         if len(self._queue) >= _MOST_WAITING and not self._held:
             self._held = True
             self.connection.hold()
-        if len(self._tasks) < self._window:
+        self._start()
+
+    def _start(self) -> None:
+        if self._queue and len(self._tasks) < self._window:
             task = asyncio.get_running_loop().create_task(self._work())
             self._tasks.add(task)
             task.add_done_callback(self._worked)
@@ -401,6 +407,7 @@ class Association:
 
     def _worked(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
+        self._start()  # what came between the end of the task's work and now
         self._settle()
 
     def _settle(self) -> None:
