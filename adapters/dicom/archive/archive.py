@@ -5,37 +5,49 @@ in the packs what it does not have.
 """
 
 import asyncio
+import contextlib
+import functools
 import hashlib
-import mmap
+import logging
 import os
-import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
 from adapters.context import Context
 from adapters.dicom.archive.duplicates import Recent
+from adapters.dicom.archive.examine import MismatchError, examine, examine_large, refused, verdict
 from adapters.dicom.archive.growth import Arrival
 from adapters.dicom.archive.indexing import Indexing
+from adapters.dicom.archive.ledger import Ledger, PackState
 from adapters.dicom.archive.packs import Disk, OutOfRoomError, RealDisk, path_of
+from adapters.dicom.archive.recovery import PackNotes, Recovery
 from adapters.dicom.archive.wave import WaveLimits, Waves
 from adapters.dicom.archive.writer import Kept, LargeObject, PackLimits, PackWriter
-from adapters.dicom.dataset import meta
-from adapters.dicom.dataset.header import Header, Malformed, read_header
+from adapters.dicom.dataset.header import Header, Malformed
+from adapters.dicom.fhir.patient import PatientSystems
 from adapters.dicom.model import Fate, Instance, Place, Refusal, Sender, Verdict
+from fhir_server.core.change import StoreUnavailable
 
-_UID = re.compile(r"[0-9]+(?:\.[0-9]+)*")
-_LONGEST_UID: Final = 64
-_UIDS: Final = ((0x00080018, "sop_instance"), (0x0020000D, "study"), (0x0020000E, "series"), (0x00080016, "sop_class"))
+_log = logging.getLogger(__name__)
+
+
+__all__ = ["Archive", "ArchiveOptions", "Incoming", "refused"]
 
 
 class ArchiveOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """``recent``: so many objects are remembered to know what is sent twice."""
+    """``recent``: so many objects are remembered to know what is sent twice; ``patients``: what Patient IDs are of.
+
+    ``note`` and ``look``: seconds between notes of how far packs are indexed, and looks for packs left behind.
+    """
 
     packs: PackLimits = PackLimits()
     waves: WaveLimits = WaveLimits()
+    patients: PatientSystems = PatientSystems()
     recent: int = 20_000
+    note: float = 2.0
+    look: float = 30.0
 
 
 class Archive:
@@ -50,8 +62,12 @@ class Archive:
         clock, ids = context.clock, context.ids
         self._writer = PackWriter(folder, disk or RealDisk(), clock.now_ms, ids.new_id, self.options.packs)
         self._recent = Recent(self.options.recent)
-        self._indexing = Indexing(context)
+        self._ledger = Ledger()
+        self._indexing = Indexing(context, self.read, self.options.patients)
         self._waves = Waves(self._indexing.write, self.options.waves, self._indexed)
+        self._recovery = Recovery(context, folder, self._waves, examine, self._writer.holds)
+        self._notes = PackNotes(context)
+        self.indexed = 0
 
     # --- keeping ---
 
@@ -61,10 +77,10 @@ class Archive:
         With a ``study`` an object of another one is refused.
         """
         try:
-            header = _examine(file, study)
+            header = examine(file, study)
         except Malformed as error:
             return refused(Refusal.MALFORMED, error.text, error.tag)
-        except _MismatchError as error:
+        except MismatchError as error:
             return error.verdict
         return await self._keep(header, file, sender, wait)
 
@@ -79,14 +95,68 @@ class Archive:
         """Return once everything that this process kept before is indexed and in FHIR."""
         await self._waves.settled()
 
-    def close(self) -> None:
-        """Finish and let go of the packs."""
-        self._writer.close()
+    # --- running ---
 
-    async def stop(self) -> None:
-        """End: what is not indexed yet is found in the packs at the next start."""
+    @property
+    def waiting(self) -> int:
+        """How many objects are kept and wait to be indexed."""
+        return self._waves.waiting
+
+    async def run(self) -> None:
+        """For ever: index what processes that ended have left, and note how far own packs are indexed."""
+        loop = asyncio.get_running_loop()
+        looked = float("-inf")
+        while True:
+            try:
+                if loop.time() - looked >= self.options.look:
+                    looked = loop.time()
+                    await self.recover()
+                await self.note()
+            except StoreUnavailable:
+                pass
+            except Exception as error:  # noqa: BLE001  # a job that must not end
+                _log.error("the packs could not be looked at: %s; trying again", type(error).__name__)
+            await asyncio.sleep(self.options.note)
+
+    async def recover(self) -> None:
+        """Index what processes that ended have left; raise StoreUnavailable."""
+        await self._recovery.look()
+        await self._indexing.refused(self._waves.ask)
+
+    async def note(self) -> None:
+        """Note how far own packs are indexed, and let go of those that are done; raise StoreUnavailable."""
+        states = []
+        for name, (size, finished) in self._writer.sizes().items():
+            closed = finished and self._ledger.knows(name, size) and not self._ledger.waits(name)
+            indexed = size if closed else self._ledger.indexed(name)
+            states.append(PackState(name=name, size=size, indexed=indexed, closed=closed))
+        await self._notes.note(states)
+        for state in states:
+            if state.closed:
+                self._writer.release(state.name)
+                self._ledger.forget(state.name)
+                self._notes.forget(state.name)
+
+    async def stop(self, seconds: float = 10.0) -> None:
+        """End. What is not indexed within that time is found in the packs at the next start."""
+        with contextlib.suppress(TimeoutError, StoreUnavailable):
+            async with asyncio.timeout(seconds):
+                await self.settled()
+                await asyncio.to_thread(self._writer.finish)
+                await self.note()
         await self._waves.stop()
-        await asyncio.to_thread(self.close)
+        await asyncio.to_thread(self._writer.close)
+
+    def ask(self, study: str) -> None:
+        """Have a study's FHIR resources written anew from its rows."""
+        self._indexing.forget(study)
+        self._waves.ask(study)
+
+    def forget(self, study: str, instances: Iterable[str] = ()) -> None:
+        """Forget what is remembered of a study whose rows were changed, and of instances that are gone."""
+        self._indexing.forget(study)
+        for uid in instances:
+            self._recent.forget(uid)
 
     # --- reading ---
 
@@ -123,26 +193,44 @@ class Archive:
             if wait:
                 await self._waves.settled(header.study)
             return verdict(header, Fate.DUPLICATE)
-        kept: Kept | None = None
+        if self._waves.is_full:
+            self._recent.end(uid, None)
+            return refused(Refusal.OUT_OF_RESOURCES, "Too many objects wait to be indexed.")
+        loop = asyncio.get_running_loop()
+        fate: asyncio.Future[Fate] | None = loop.create_future() if wait else None
+        future: asyncio.Future[Kept] = (
+            loop.run_in_executor(None, file.finish) if isinstance(file, LargeObject) else self._writer.put(file, sender)
+        )  # goes on even if nobody waits for it any more
+        future.add_done_callback(functools.partial(self._is_kept, header, sender, known is None, fate))
         try:
-            if self._waves.is_full:
-                return refused(Refusal.OUT_OF_RESOURCES, "Too many objects wait to be indexed.")
-            kept = await (
-                asyncio.to_thread(file.finish) if isinstance(file, LargeObject) else self._writer.keep(file, sender)
-            )
+            await asyncio.shield(future)
         except OutOfRoomError:
             return refused(Refusal.OUT_OF_RESOURCES, "There is no room for more objects.")
-        finally:
-            if known is None:
-                self._recent.end(uid, kept.digest if kept else None)
-        arrival = Arrival(kept, header, sender)
-        if wait:
-            return verdict(header, await self._waves.index(arrival))
-        self._waves.submit(arrival)
+        if fate is not None:
+            return verdict(header, await fate)
         return verdict(header, Fate.STORED if known is None else Fate.CONFLICT)
 
-    def _indexed(self, arrivals: object) -> None:
+    def _is_kept(
+        self,
+        header: Header,
+        sender: Sender,
+        first: bool,
+        fate: "asyncio.Future[Fate] | None",
+        future: "asyncio.Future[Kept]",
+    ) -> None:
+        """Have indexed what was kept."""
+        kept = None if future.cancelled() or future.exception() is not None else future.result()
+        if first:
+            self._recent.end(header.sop_instance, kept.digest if kept else None)
+        if kept is not None:
+            self._ledger.opened(kept.place)
+            self._waves.submit(Arrival(kept, header, sender), fate)
+
+    def _indexed(self, arrivals: Sequence[Arrival]) -> None:
         """Take note of what need not be looked for in the packs any more."""
+        self.indexed += len(arrivals)
+        for arrival in arrivals:
+            self._ledger.done(arrival.kept.place)
 
 
 class Incoming:
@@ -185,10 +273,10 @@ class Incoming:
             return await self._archive.keep(b"".join(self._chunks), self._sender, wait=wait, study=self._study)
         try:
             await asyncio.to_thread(self._large.write, self._chunks)
-            header = await asyncio.to_thread(_examine_large, self._large, self._study)
+            header = await asyncio.to_thread(examine_large, self._large, self._study)
         except OutOfRoomError:
             return refused(Refusal.OUT_OF_RESOURCES, "There is no room for more objects.")
-        except (Malformed, _MismatchError) as error:
+        except (Malformed, MismatchError) as error:
             await asyncio.to_thread(self._large.abandon)
             if isinstance(error, Malformed):
                 return refused(Refusal.MALFORMED, error.text, error.tag)
@@ -202,57 +290,6 @@ class Incoming:
             self._large.abandon()
             self._large = None
         self._failed = True
-
-
-class _MismatchError(Exception):
-    def __init__(self, header: Header, tag: int, text: str) -> None:
-        super().__init__(text)
-        self.verdict = msgspec.structs.replace(
-            refused(Refusal.MISMATCH, text, tag), sop_class=header.sop_class, instance=header.sop_instance
-        )
-
-
-def refused(refusal: Refusal, text: str, tag: int = 0) -> Verdict:
-    """Return the verdict on what is not kept."""
-    return Verdict(fate=Fate.REFUSED, refusal=refusal, text=text, tag=tag)
-
-
-def verdict(header: Header, fate: Fate) -> Verdict:
-    """Return the verdict on what is kept."""
-    return Verdict(
-        fate=fate,
-        sop_class=header.sop_class,
-        instance=header.sop_instance,
-        study=header.study,
-        series=header.series,
-        text="Another object is known by this UID: this one is kept apart." if fate is Fate.CONFLICT else "",
-    )
-
-
-def _examine(file: bytes | memoryview, study: str = "") -> Header:
-    """Return the header of what can be kept; raise Malformed or _MismatchError."""
-    header = read_header(file)
-    for tag, name in _UIDS:
-        uid = getattr(header, name)
-        if len(uid) > _LONGEST_UID or not _UID.fullmatch(uid):
-            raise Malformed(tag, "This is no UID (PS3.5 9.1).")
-    group, _ = meta.split(file)
-    if group.sop_class and group.sop_class != header.sop_class:
-        raise _MismatchError(header, 0x00080016, "The SOP Class UID is not the one that was announced.")
-    if group.sop_instance and group.sop_instance != header.sop_instance:
-        raise _MismatchError(header, 0x00080018, "The SOP Instance UID is not the one that was announced.")
-    if study and study != header.study:
-        raise _MismatchError(header, 0x0020000D, "The object belongs to another study.")
-    return header
-
-
-def _examine_large(large: LargeObject, study: str) -> Header:
-    with (
-        mmap.mmap(large.pack.descriptor, large.offset + large.length, access=mmap.ACCESS_READ) as mapped,
-        memoryview(mapped) as whole,
-        whole[large.offset :] as file,
-    ):
-        return _examine(file, study)
 
 
 async def _digest(file: "bytes | LargeObject") -> bytes:

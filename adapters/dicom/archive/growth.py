@@ -8,9 +8,13 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from adapters.dicom.archive.rejections import title_of
 from adapters.dicom.archive.work import Kind, WorkItem
 from adapters.dicom.archive.writer import Kept
 from adapters.dicom.dataset.header import Header
+from adapters.dicom.fhir.codes import items, text
+from adapters.dicom.fhir.study import Shown
+from adapters.dicom.fhir.texts import clean
 from adapters.dicom.model import Attributes, Fate, Instance, Sender, Series, State, Study
 
 
@@ -20,14 +24,6 @@ class Arrival(msgspec.Struct, frozen=True):
     kept: Kept
     header: Header
     sender: Sender
-
-
-class Shown(msgspec.Struct, frozen=True, array_like=True):
-    """What an ImagingStudy says of an instance."""
-
-    sop_class: str
-    number: int | None
-    title: str
 
 
 class StudyState(msgspec.Struct, kw_only=True):
@@ -72,6 +68,9 @@ def grow(state: StudyState, known: Known, arrivals: Sequence[Arrival]) -> Growth
             instance = _instance(arrival)
             new[instance.uid] = instance
             _add(growth, arrival, instance)
+            if title_of(instance.sop_class, instance.attributes):
+                item = _work(arrival, Kind.REJECTION_NOTE, "A rejection note is carried out.")
+                work[item.id] = item
     growth.instances = list(new.values())
     growth.work = list(work.values())
     if new:
@@ -99,28 +98,16 @@ def merge(
     return result, lead, {tag: owner for tag, owner in owners.items() if owner != lead}
 
 
-def value(attributes: Attributes, tag: str) -> str:
-    """Return the first value of an attribute as text; empty if it has none."""
-    values = attributes.get(tag, {}).get("Value")
-    return str(values[0]).strip() if values and not isinstance(values[0], dict) and values[0] is not None else ""
-
-
-def item(attributes: Attributes, tag: str) -> Attributes:
-    """Return the first item of a sequence; empty if it has none."""
-    values = attributes.get(tag, {}).get("Value")
-    return values[0] if values and isinstance(values[0], dict) else {}
-
-
 def issuer(attributes: Attributes) -> str:
     """Return who issued the Patient ID: Issuer of Patient ID, else the Universal Entity ID of its qualifiers."""
-    return value(attributes, "00100021") or value(item(attributes, "00100024"), "00400032")
+    return text(attributes, "00100021") or text(next(iter(items(attributes, "00100024")), {}), "00400032")
 
 
 def title(attributes: Attributes) -> str:
     """Return what an instance is called: Content Label, Concept Name, Document Title, Image Type."""
-    concept = value(item(attributes, "0040A043"), "00080104")
+    concept = text(next(iter(items(attributes, "0040A043")), {}), "00080104")
     types = "\\".join(str(one) for one in attributes.get("00080008", {}).get("Value") or () if one)
-    return value(attributes, "00700080") or concept or value(attributes, "00420010") or types
+    return clean(text(attributes, "00700080") or concept or text(attributes, "00420010") or types)
 
 
 def shown(instance: Instance) -> Shown:
@@ -156,7 +143,7 @@ def _is_another_patient(header: Header, study: Study) -> bool:
         differs = any(
             said and known and said != known
             for said, known in (
-                (value(header.patient, "00100020"), value(attributes, "00100020")),
+                (text(header.patient, "00100020"), text(attributes, "00100020")),
                 (issuer(header.patient), issuer(attributes)),
             )
         )
@@ -208,10 +195,10 @@ def _add(growth: Growth, arrival: Arrival, instance: Instance) -> None:
     attributes, lead, origins = merge(
         before.attributes, before.lead, before.origins, instance.uid, header.series_attributes
     )
-    number = value(attributes, "00200011")
+    number = text(attributes, "00200011")
     growth.series[instance.series] = state.series[instance.series] = msgspec.structs.replace(
         before,
-        modality=value(attributes, "00080060"),
+        modality=text(attributes, "00080060"),
         number=int(number) if number.removeprefix("-").isdecimal() else None,
         instances=before.instances + 1,
         attributes=attributes,
@@ -233,7 +220,7 @@ def _with_instance(state: StudyState, header: Header, instance: Instance) -> Stu
     attributes = merged if not original else {**{k: v for k, v in merged.items() if k not in original}, **corrected}
     return msgspec.structs.replace(
         before,
-        patient_id=value(attributes, "00100020"),
+        patient_id=text(attributes, "00100020"),
         issuer=issuer(attributes),
         modalities=tuple(sorted({one.modality for one in state.series.values() if one.modality})),
         sop_classes=tuple(sorted({*before.sop_classes, instance.sop_class})),

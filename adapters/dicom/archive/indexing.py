@@ -1,7 +1,13 @@
-"""Writes a wave: rows of the image index, and with them the FHIR resources of the study, in one commit."""
+"""Writes a wave: rows of the image index, and with them the FHIR resources of the study, in one commit.
+
+Everything written has a revision or version: where others have written meanwhile nothing is, and the wave is made
+again from what is there then. Where FHIR refuses a study its rows are written without, and a work item says why.
+"""
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -20,62 +26,182 @@ from adapters.dicom.archive.rows import (
     series_row,
     study_row,
 )
-from adapters.dicom.archive.work import Kind, WorkItem, work_row
-from adapters.dicom.model import Fate, State, Study
+from adapters.dicom.archive.work import Kind, WorkItem, WorkState, read_work, work_row
+from adapters.dicom.fhir.mirror import Current, Mirror
+from adapters.dicom.fhir.patient import PatientSystems
+from adapters.dicom.fhir.study import MOST_LISTED, Around, Shown, imaging_study
+from adapters.dicom.model import Fate, Instance, Place, State, Study
+from adapters.dicom.services import door
 from fhir_server.core.change import StoreUnavailable
 from fhir_server.core.tables import In, RowConflict, RowQuery, RowWrite
 
+_log = logging.getLogger(__name__)
+
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
-_MOST_LISTED: Final = 2000
+_REMEMBERED: Final = 128
+_ORDERS_MS: Final = 10_000  # between two looks for an order
+_AWAY: Final = (0, 429, 502, 503, 504)  # the server, or what it stands on, is away
+_TRIES: Final = 5  # of what fails for another reason
+_MANY: Final = 1_000_000
+
+Read = Callable[[Place], Awaitable[bytes]]
+
+
+class _Memory(msgspec.Struct, kw_only=True):
+    """A study as this process knows it. It may be old: every write says on what it builds."""
+
+    state: StudyState
+    current: Current | None = None
+    refused: WorkItem | None = None  # open
+    orders: tuple[str, ...] = ()
+    looked: int = 0  # for orders, ms
 
 
 class Indexing:
     """Writes waves, one at a time for each study."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, read: Read, systems: PatientSystems) -> None:
         self._context = context
         self._tables = context.tables
+        self._read = read
+        self._mirror = Mirror(context, systems)
+        self._asked: dict[str, int] = {}
+        self._memory: OrderedDict[str, _Memory] = OrderedDict()
+
+    def forget(self, study: str) -> None:
+        """Forget what is remembered of a study."""
+        self._memory.pop(study, None)
+
+    async def refused(self, ask: Callable[[str], None]) -> None:
+        """Have every study asked for whose resources were refused; once for each work item as it stands."""
+        where = (In("kind", (Kind.REFUSED.value,)), In("state", (WorkState.OPEN.value,)))
+        for row in await self._tables.find(RowQuery(table=WORK, where=where, limit=1000)):
+            if self._asked.get(row.id) != row.revision:
+                item = read_work(row)
+                self._asked[row.id] = row.revision + 1  # refused again it is at that
+                self.forget(item.study)
+                ask(item.study)
 
     async def write(self, study: str, arrivals: Sequence[Arrival]) -> Sequence[Fate]:
-        """Index arrivals of one study; return what became of each. Waits for a database that is away."""
-        pause = _FIRST_PAUSE
+        """Index arrivals of one study; return what became of each. Waits for a database that is away.
+
+        Without arrivals the study's resources are written anew from its rows.
+        """
+        pause, failed = _FIRST_PAUSE, 0
+        memory = self._memory.pop(study, None)
         while True:
             try:
-                state = await self._load(study)
-                growth = grow(state, await self._known(arrivals), arrivals)
-                await self._commit(growth)
+                growth, memory = await self._try(study, memory, arrivals, give_up=failed >= _TRIES)
+                self._memory[study] = memory
+                if len(self._memory) > _REMEMBERED:
+                    self._memory.popitem(last=False)
                 return growth.fates
-            except RowConflict:
-                continue
+            except (RowConflict, door.Conflict):
+                failed += 1
             except StoreUnavailable:
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
+            except door.Unavailable as error:
+                failed += error.status not in _AWAY
+                await asyncio.sleep(pause)
+            memory = None
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
-    async def _commit(self, growth: Growth) -> None:
-        rows = rows_of(growth)
-        if rows:
-            await self._tables.write(rows)
+    async def _try(
+        self, uid: str, memory: _Memory | None, arrivals: Sequence[Arrival], *, give_up: bool
+    ) -> tuple[Growth, _Memory]:
+        known: Known
+        if memory is None:
+            memory = await self._load(uid)
+            known = await self._known(arrivals)
+        else:
+            known = await self._known_in(memory.state, arrivals)
+        growth = grow(memory.state, known, arrivals)
+        if arrivals and not growth.instances:
+            if growth.work:
+                await self._tables.write(rows_of(growth))
+            return growth, memory
+        if not arrivals and memory.state.study.revision:
+            study = growth.state.study
+            growth.state.study = msgspec.structs.replace(study, revision=study.revision + 1)
+        if not growth.state.study.revision:
+            return growth, memory
+        try:
+            if not give_up:
+                return growth, await self._commit(memory, growth, arrivals)
+            refusal = door.Refused(500, ("the server could not write it",))
+        except door.Refused as error:
+            refusal = error
+        return growth, await self._without(memory, growth, refusal)
 
-    async def _load(self, uid: str) -> StudyState:
+    # --- the commit ---
+
+    async def _commit(self, memory: _Memory, growth: Growth, arrivals: Sequence[Arrival]) -> _Memory:
+        """Write rows and resources in one commit."""
+        new = {one.uid for one in growth.instances}
+        stored = list({a.header.sop_instance: a for a in reversed(arrivals) if a.header.sop_instance in new}.values())
+        senders = list(dict.fromkeys(arrival.sender for arrival in stored))
+        state, mirror = growth.state, self._mirror
+        await mirror.ensure_endpoints()
+        current = memory.current or await mirror.current(state.study)
+        subject = await mirror.patient(state.study, senders[0] if senders else None)
+        orders, looked = memory.orders, memory.looked
+        now = self._context.clock.now_ms()
+        if not orders and now - looked >= _ORDERS_MS:
+            orders, looked = await mirror.orders(state.study, list(state.series.values()), subject), now
+        state.study = msgspec.structs.replace(state.study, patient=subject, imaging_study=current.name)
+        around = Around(subject=subject, zone=self._context.zone, orders=orders)
+        tree, left_out = imaging_study(state.study, state.series.values(), state.shown, around, current.tree)
+        if left_out and not memory.state.study.revision:
+            _log.warning("a study's attributes %s are not values of their kind and were left out", ", ".join(left_out))
+        rows = [*rows_of(growth), *_resolved(memory.refused)]
+        entries = mirror.entries(current, tree, senders, now)
+        answered = await door.transact(self._context, entries, rows)
+        version = str(answered[0]["response"].get("etag", "")).strip('W/"')
+        return _Memory(state=state, current=Current(current.name, tree, version), orders=orders, looked=looked)
+
+    async def _without(self, memory: _Memory, growth: Growth, refusal: door.Refused) -> _Memory:
+        """Write the rows alone; say why in a work item."""
+        study = growth.state.study
+        before = memory.refused
+        item = WorkItem(
+            kind=Kind.REFUSED,
+            text="The ImagingStudy of this study could not be written; its images can be read. Correct what is named "
+            "here, and have it written again.",
+            received=self._context.clock.now_ms(),
+            study=study.uid,
+            findings=refusal.issues[:20],
+            revision=(before.revision if before else 0) + 1,
+        )
+        _log.warning("the resources of a study were refused (%s): a work item says why", refusal.status)
+        await self._tables.write([*rows_of(growth), work_row(item)])
+        return _Memory(state=growth.state, refused=item)
+
+    # --- what is known ---
+
+    async def _load(self, uid: str) -> _Memory:
         found = await self._tables.get(STUDY, (uid,))
+        noted = WorkItem(kind=Kind.REFUSED, text="", received=0, study=uid)
+        refused = (await self._tables.get(WORK, (noted.id,))).get(noted.id)
+        memory = _Memory(state=StudyState(study=Study(uid=uid)), refused=read_work(refused) if refused else None)
         if uid not in found:
-            return StudyState(study=Study(uid=uid))
+            return memory
         study = read_study(found[uid])
-        everything = RowQuery(table=SERIES, where=(In("study", (uid,)),), limit=100_000)
+        everything = RowQuery(table=SERIES, where=(In("study", (uid,)),), limit=_MANY)
         series = {row.id: read_series(row) for row in await self._tables.find(everything)}
-        listed: dict[str, dict[str, object]] | None = None
-        if study.instances <= _MOST_LISTED:
+        listed: dict[str, dict[str, Shown]] | None = None
+        if study.instances <= MOST_LISTED:
             listed = {}
-            query = msgspec.structs.replace(everything, table=INSTANCE)
-            for row in await self._tables.find(query):
+            for row in await self._tables.find(msgspec.structs.replace(everything, table=INSTANCE)):
                 instance = read_instance(row)
                 if instance.state is State.KEPT:
                     listed.setdefault(instance.series, {})[instance.uid] = shown(instance)
-        return StudyState(study=study, series=series, shown=listed)  # type: ignore[arg-type]
+        memory.state = StudyState(study=study, series=series, shown=listed)
+        return memory
 
     async def _known(self, arrivals: Sequence[Arrival]) -> Known:
-        instances = await self._tables.get(INSTANCE, [arrival.header.sop_instance for arrival in arrivals])
+        """Return every row that the arrivals may contradict."""
+        instances = await self._instances([arrival.header.sop_instance for arrival in arrivals])
         series = await self._tables.get(SERIES, list({arrival.header.series for arrival in arrivals}))
         ids = {
             WorkItem(
@@ -86,18 +212,34 @@ class Indexing:
             for kind in (Kind.CONFLICT, Kind.MOVED, Kind.PATIENT)
         }  # fmt: skip
         work = await self._tables.get(WORK, list(ids)) if ids else {}
-        return Known(
-            instances={uid: read_instance(row) for uid, row in instances.items()},
-            series={uid: read_series(row) for uid, row in series.items()},
-            work=frozenset(work),
-        )
+        found = {uid: read_series(row) for uid, row in series.items()}
+        return Known(instances=instances, series=found, work=frozenset(work))
+
+    async def _known_in(self, state: StudyState, arrivals: Sequence[Arrival]) -> Known:
+        """Return the rows of arrivals that the study has already; others would conflict when they are written."""
+        uids = [
+            header.sop_instance
+            for header in (arrival.header for arrival in arrivals)
+            if state.shown is None or header.sop_instance in state.shown.get(header.series, ())
+        ]
+        return Known(instances=await self._instances(uids) if uids else {}, series=state.series)
+
+    async def _instances(self, uids: Sequence[str]) -> dict[str, Instance]:
+        return {uid: read_instance(row) for uid, row in (await self._tables.get(INSTANCE, uids)).items()}
 
 
 def rows_of(growth: Growth) -> tuple[RowWrite, ...]:
     """Return the rows that a wave writes."""
     rows = [work_row(item) for item in growth.work]
-    if growth.instances:
-        rows += [instance_row(instance) for instance in growth.instances]
-        rows += [series_row(series) for series in growth.series.values()]
+    rows += [instance_row(instance) for instance in growth.instances]
+    rows += [series_row(series) for series in growth.series.values()]
+    if growth.state.study.revision and (growth.instances or not growth.fates):
         rows.append(study_row(growth.state.study))
     return tuple(rows)
+
+
+def _resolved(refused: WorkItem | None) -> list[RowWrite]:
+    """Return what closes a work item, if there is an open one."""
+    if refused is None or refused.state is WorkState.DONE:
+        return []
+    return [work_row(msgspec.structs.replace(refused, state=WorkState.DONE, revision=refused.revision + 1))]

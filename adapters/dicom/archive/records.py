@@ -80,12 +80,15 @@ def is_whole(view: memoryview, record: Record) -> bool:
     return hashlib.sha256(view[record.offset : record.end]).digest() == record.digest
 
 
-def walk(view: memoryview, seed: int, start: int = 0) -> Iterator[Record | Gap]:
-    """Yield the whole records from ``start``, and gaps between them; the last one's end is that of what is kept."""
-    at = start
+def walk(view: memoryview, seed: int, trusted: int = 0) -> Iterator[Record | Gap]:
+    """Yield the whole records, and gaps between them; the last one's end is that of what is kept.
+
+    Of records that end before ``trusted`` only the header is looked at.
+    """
+    at = 0
     while True:
         record = read_head(view, at, seed)
-        if record is None or not (record.erased or is_whole(view, record)):
+        if record is None or not (record.erased or record.end <= trusted or is_whole(view, record)):
             following = _following(view, at + 1, seed)
             if following is None:
                 return

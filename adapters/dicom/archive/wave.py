@@ -65,15 +65,18 @@ class Waves:
         """True while no more may be kept: what is kept is not indexed fast enough."""
         return self.waiting >= self._limits.waiting
 
-    def submit(self, arrival: Arrival) -> None:
-        """Have it indexed soon."""
-        self._put(arrival, None)
-
-    async def index(self, arrival: Arrival) -> Fate:
-        """Have it indexed now, and return what became of it."""
-        fate: asyncio.Future[Fate] = asyncio.get_running_loop().create_future()
-        self._put(arrival, fate)
-        return await fate
+    def submit(self, arrival: Arrival, fate: "asyncio.Future[Fate] | None" = None) -> None:
+        """Have it indexed soon; at once where ``fate`` is waited for, which is told what became of it."""
+        study = arrival.header.study
+        lane = self._lane(study)
+        lane.pending.append((arrival, fate))
+        lane.submitted += 1
+        self.waiting += 1
+        if fate is not None:
+            lane.hurry = True
+        if lane.hurry or len(lane.pending) >= self._limits.most:
+            lane.wake.set()
+        self._start(study, lane)
 
     def ask(self, study: str) -> None:
         """Have a study's resources written (again) even if nothing arrives."""
@@ -110,18 +113,6 @@ class Waves:
         self._lanes.clear()
 
     # --- inside ---
-
-    def _put(self, arrival: Arrival, fate: "asyncio.Future[Fate] | None") -> None:
-        study = arrival.header.study
-        lane = self._lane(study)
-        lane.pending.append((arrival, fate))
-        lane.submitted += 1
-        self.waiting += 1
-        if fate is not None:
-            lane.hurry = True
-        if lane.hurry or len(lane.pending) >= self._limits.most:
-            lane.wake.set()
-        self._start(study, lane)
 
     def _lane(self, study: str) -> _Lane:
         return self._lanes.setdefault(study, _Lane())

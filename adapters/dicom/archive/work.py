@@ -17,6 +17,7 @@ class Kind(enum.StrEnum):
     MOVED = "moved"  # an instance or series that belongs to another study
     PATIENT = "patient"  # another Patient ID than the rest of the study has
     REFUSED = "refused"  # the resources of a study were refused; its images can be read
+    REJECTION_NOTE = "rejection-note"  # a Key Object Selection that rejects instances; it is carried out by itself
     UNREADABLE = "unreadable"  # kept bytes that can no longer be read as an object
     DAMAGED = "damaged"  # bytes in a pack, or a kept file, that are not what was written
 

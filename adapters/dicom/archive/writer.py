@@ -72,19 +72,20 @@ class PackWriter:
 
     # --- what the event loop uses ---
 
-    async def keep(self, file: bytes, sender: Sender) -> Kept:
-        """Return once the file is on disk; raise OutOfRoomError."""
+    def put(self, file: bytes, sender: Sender) -> "asyncio.Future[Kept]":
+        """Return a future that is done once the file is on disk, or has an OutOfRoomError."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Kept] = loop.create_future()
         with self._lock:
             if self._closing:
-                raise OutOfRoomError("the archive is closing")
+                done.set_exception(OutOfRoomError("the archive is closing"))
+                return done
             self._queue.append(_Waiting(file, sender, done, loop))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="packs", daemon=True)
                 self._thread.start()
             self._lock.notify()
-        return await done
+        return done
 
     def large(self, sender: Sender) -> "LargeObject":
         """Begin a pack for one object whose bytes come bit by bit. Raise OutOfRoomError."""
@@ -113,21 +114,23 @@ class PackWriter:
             del self._held[name]
         pack.release()
 
-    def close(self) -> None:
-        """Write what waits, finish the pack and let go of all."""
+    def finish(self) -> None:
+        """Write what waits, and finish the pack; nothing more is taken."""
         with self._lock:
             self._closing = True
             self._lock.notify()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+        self._roll()
+
+    def close(self) -> None:
+        """Write what waits, finish the pack and let go of all."""
+        self.finish()
         with self._lock:
             held = list(self._held.values())
             self._held.clear()
-            self._pack = None
         for pack in held:
-            with contextlib.suppress(OSError):
-                pack.finish()
             pack.release()
 
     # --- the thread ---

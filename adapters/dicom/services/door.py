@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 
 from adapters.context import Context
 from fhir_server.core import json
-from fhir_server.core.request import FhirRequest, Interaction, Preferences
+from fhir_server.core.request import FhirRequest, FhirResponse, Interaction, Preferences
 from fhir_server.core.tables import RowWrite
 
 Tree = dict[str, Any]  # a FHIR resource
@@ -14,10 +14,23 @@ Tree = dict[str, Any]  # a FHIR resource
 _STRICT = Preferences(return_="minimal", handling="strict")
 _AT_ONCE = 50
 _CONFLICTS = (409, 412)
+_NOT_NOW = (429, 500, 502, 503, 504)
 
 
 class Unavailable(Exception):
-    """The server cannot answer now."""
+    """The server cannot answer now. ``status`` is what it said, 0 if that is not known."""
+
+    def __init__(self, text: str, status: int = 0) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Refused(Unavailable):
+    """The server will not take it, also later; ``issues`` say why, without its content."""
+
+    def __init__(self, status: int, issues: tuple[str, ...]) -> None:
+        super().__init__(f"the transaction was answered with {status}", status)
+        self.issues = issues
 
 
 class Conflict(Exception):
@@ -34,7 +47,7 @@ async def search(context: Context, resource_type: str, *query: tuple[str, str]) 
         )  # fmt: skip
         response = await context.handle(request)
         if response.status != 200:
-            raise Unavailable(f"the search for {resource_type} was answered with {response.status}")
+            raise Unavailable(f"the search for {resource_type} was answered with {response.status}", response.status)
         bundle = json.decode(b"".join(response.body))
         yield [one["resource"] for one in bundle.get("entry", ()) if one["search"]["mode"] == "match"]
         url = next((link["url"] for link in bundle.get("link", ()) if link["relation"] == "next"), None)
@@ -69,7 +82,7 @@ async def read_all(context: Context, references: Iterable[str]) -> dict[str, Tre
 
 
 async def transact(context: Context, entries: Sequence[Tree], rows: Sequence[RowWrite]) -> list[Tree]:
-    """Write resources and rows in one commit, and return the response's entries; raise Conflict or Unavailable."""
+    """Write resources and rows in one commit, return the response's entries; raise Conflict, Refused or Unavailable."""
     request = FhirRequest(
         interaction=Interaction.BUNDLE, method="POST", base=context.base, preferences=_STRICT, request_id="dicom",
         resource={"resourceType": "Bundle", "type": "transaction", "entry": list(entries)}, rows=tuple(rows),
@@ -77,10 +90,39 @@ async def transact(context: Context, entries: Sequence[Tree], rows: Sequence[Row
     response = await context.handle(request)
     if response.status in _CONFLICTS:
         raise Conflict
+    if response.status in _NOT_NOW:
+        raise Unavailable(f"the transaction was answered with {response.status}", response.status)
     if response.status >= 400:
-        raise Unavailable(f"the transaction was answered with {response.status}")
+        raise Refused(response.status, _issues(response))
     answered: list[Tree] = json.decode(b"".join(response.body)).get("entry", [])
     return answered
+
+
+async def read(context: Context, resource_type: str, id_: str) -> tuple[Tree | None, str]:
+    """Return a resource with its version; None where there is none. Raise Unavailable."""
+    request = FhirRequest(
+        interaction=Interaction.READ, resource_type=resource_type, id=id_, base=context.base, request_id="dicom"
+    )
+    response = await context.handle(request)
+    if response.status in (404, 410):
+        return None, ""
+    if response.status != 200:
+        raise Unavailable(f"reading {resource_type} was answered with {response.status}", response.status)
+    tree: Tree = json.decode(b"".join(response.body))
+    return tree, str(tree.get("meta", {}).get("versionId", ""))
+
+
+def _issues(response: FhirResponse) -> tuple[str, ...]:
+    """Return what an OperationOutcome says: where, and what."""
+    try:
+        issues = json.decode(b"".join(response.body)).get("issue", ())
+    except (json.JsonError, AttributeError):
+        return ()
+    return tuple(
+        f"{(one.get('expression') or [''])[0]} {one.get('diagnostics') or one.get('code', '')}".strip()
+        for one in issues
+        if one.get("severity") in ("error", "fatal")
+    )
 
 
 def escaped(value: str) -> str:
