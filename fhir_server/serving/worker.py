@@ -71,6 +71,7 @@ async def _serve(
         await door.refresh()
         await announcer.announce()
         images = Images(settings, adapter_context(settings, door.handle, open_journal(settings, store), store.tables))
+        await images.prepare()
         application = edge.application(door, store, counters, access_log, images)
         jobs = [asyncio.create_task(wiring.keep_current(door, announcer, settings))]
         if place.slot == 0:

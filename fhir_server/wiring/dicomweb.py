@@ -3,6 +3,7 @@
 import secrets
 
 from adapters.context import Context
+from adapters.dicom.archive.fields import LAYOUTS
 from adapters.dicom.archive.find import ImageIndex
 from adapters.dicom.archive.metadata import SeriesMetadata
 from adapters.dicom.pictures.pictures import Pictures
@@ -23,10 +24,15 @@ class Images:
 
     def __init__(self, settings: Settings, context: Context) -> None:
         self._settings = settings
+        self._tables = context.tables
         self.archive = open_archive(settings, context)
         self.index = ImageIndex(context.tables)
         self.pictures = Pictures(settings.thumbnails_folder)
         self._metadata = SeriesMetadata(context.tables, self.archive.path)
+
+    async def prepare(self) -> None:
+        """Make the tables of the image index where they are missing."""
+        await self._tables.prepare(LAYOUTS)
 
     def mount(self, counters: Counters, access_log: AccessLog | None) -> Mount:
         """Return the service for the worker's application."""
