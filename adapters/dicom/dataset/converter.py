@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from adapters.dicom.dataset.charset import Charset, charset_of
 from adapters.dicom.dataset.dictionary import private_vr, vr_of
-from adapters.dicom.dataset.reader import MAX_ELEMENTS, SEQUENCE_END, Malformed, Syntax, Walk, item
+from adapters.dicom.dataset.reader import SEQUENCE_END, Syntax, TooMany, Walk, item
 from adapters.dicom.dataset.values import BIG_DECODERS, BINARY, LITTLE_DECODERS, WORDS
 from adapters.dicom.model import Attributes
 
@@ -19,6 +19,12 @@ _PIXEL_REPRESENTATION: Final = 0x00280103
 _PADDING: Final = 0xFFFCFFFC
 #: the longest value of unknown VR that may be one of the standard's text or number types
 _LONGEST_KNOWN: Final = 0xFFFE
+
+
+#: how much of a data set is turned into objects: a value costs 1, an element or item as many as its objects weigh
+MOST: Final = 8_000_000
+_WEIGHT: Final = 8
+_LONG_VALUE: Final = 1 << 20
 
 
 class Place:
@@ -34,18 +40,30 @@ class Place:
 
 
 class Converter:
-    """Converts one file. Without ``bulk_url``, binary values over ``inline`` bytes are left out."""
+    """Converts one file. Without ``bulk_url``, binary values over ``inline`` bytes are left out.
 
-    __slots__ = ("assume", "bulk_url", "data", "inline", "left")
+    So are others over ``longest`` (and over ``inline``); with ``bulk_url`` they are bulk data (PS3.18 F.2.2).
+    ``most`` is how much becomes objects before :class:`.reader.TooMany` is raised.
+    """
+
+    __slots__ = ("assume", "bulk_url", "data", "inline", "left", "longest")
 
     def __init__(
-        self, data: bytes | memoryview, bulk_url: BulkURL | None, inline: int, assume: str | None = None
+        self,
+        data: bytes | memoryview,
+        bulk_url: BulkURL | None,
+        inline: int,
+        assume: str | None = None,
+        *,
+        longest: int = _LONG_VALUE,
+        most: int = MOST,
     ) -> None:
         self.data = data
         self.bulk_url = bulk_url
         self.inline = inline
         self.assume = assume
-        self.left = MAX_ELEMENTS
+        self.longest = max(longest, inline)
+        self.left = most
 
     def whole(self, at: int, end: int, syntax: Syntax) -> Attributes:
         """Convert the data set from ``at`` to ``end``."""
@@ -53,7 +71,7 @@ class Converter:
 
     def dataset(self, walk: Walk, place: Place) -> Attributes:
         """Convert all elements of a data set or item."""
-        data = self.data
+        data, longest = self.data, self.longest
         out: Attributes = {}
         last, ordered = 0, True
         decoder_of = (LITTLE_DECODERS if walk.syntax.little else BIG_DECODERS).get
@@ -62,7 +80,7 @@ class Converter:
                 ordered = False
             last = tag
             decoder = decoder_of(vr)
-            if decoder is None or length < 0:
+            if decoder is None or length < 0 or length > longest:
                 if tag != _PADDING:
                     out[f"{tag:08X}"] = self.special(walk, tag, vr, offset, length, place)
                 continue
@@ -72,10 +90,14 @@ class Converter:
             if tag & 0x10000 or tag in _REMEMBERED:
                 values = self.remember(tag, values, place)
             out[f"{tag:08X}"] = {"vr": vr, "Value": values} if values else {"vr": vr}
-        self.left -= len(out)
-        if self.left < 0:
-            raise Malformed(0, f"The data set has more than {MAX_ELEMENTS} elements.")
+            self.spend(tag, _WEIGHT + len(values))
         return out if ordered else dict(sorted(out.items()))
+
+    def spend(self, tag: int, weight: int) -> None:
+        """Count what becomes objects."""
+        self.left -= weight
+        if self.left < 0:
+            raise TooMany(tag)
 
     def remember(self, tag: int, values: list[Any], place: Place) -> list[Any]:  # Any: JSON
         """Keep what later elements depend on; return the values as they are shown."""
@@ -90,7 +112,8 @@ class Converter:
 
     def special(self, walk: Walk, tag: int, vr: str, offset: int, length: int, place: Place) -> dict[str, Any]:
         """Convert a sequence, a binary value, or one whose VR must be found; JSON of one attribute."""
-        if length < 0 and vr not in ("SQ", "UN"):
+        self.spend(tag, _WEIGHT)
+        if (length < 0 or length > self.longest) and vr not in ("SQ", "UN"):
             return self.bulk(tag, "OB" if tag in PIXELS else vr, offset, length, place)
         if vr == "SQ" or length < 0:
             items, walk.at = self.sequence(walk, tag, vr, offset, length, place)
@@ -131,9 +154,7 @@ class Converter:
                 if length < 0:
                     break
                 continue
-            self.left -= 1
-            if self.left < 0:
-                raise Malformed(tag, f"The data set has more than {MAX_ELEMENTS} elements and items.")
+            self.spend(tag, _WEIGHT)
             inside = Walk(
                 self.data, at, end if size < 0 else at + size, syntax, delimited=size < 0, depth=walk.depth + 1
             )

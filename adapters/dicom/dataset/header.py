@@ -9,7 +9,7 @@ from adapters.dicom.dataset import levels
 from adapters.dicom.dataset.charset import charset_of
 from adapters.dicom.dataset.converter import PIXELS, Converter, Place
 from adapters.dicom.dataset.file import Opened, open_file
-from adapters.dicom.dataset.reader import MAX_INFLATED, Malformed, Walk
+from adapters.dicom.dataset.reader import MAX_INFLATED, Malformed, TooMany, Walk
 from adapters.dicom.dataset.values import BIG_DECODERS, LITTLE_DECODERS
 from adapters.dicom.model import Attributes, Pixels
 
@@ -17,7 +17,13 @@ __all__ = ["Header", "Malformed", "read_header"]
 
 _CHARSET: Final = 0x00080005
 _INLINE: Final = 1024  # bytes of a binary value within the sequences of the index
+_LONGEST: Final = 1 << 16  # bytes of any other value
+_MOST: Final = 100_000  # what becomes objects, see Converter
 _FIRST_INFLATED: Final = 1 << 23
+_STRINGS: Final = frozenset(
+    {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"}
+)
+_INTEGERS: Final = frozenset({"US", "SS", "UL", "SL"})
 _UID: Final = re.compile(r"[0-9.]{1,64}", re.ASCII)
 _MOST_FRAMES: Final = 1 << 31
 
@@ -61,7 +67,7 @@ def read_header(file: bytes | memoryview, *, lenient: bool = False, assume: str 
 def _read(opened: Opened, assume: str | None) -> Header:
     data, syntax = opened.data, opened.syntax
     walk = Walk(data, opened.at, len(data), syntax)
-    converter = Converter(data, None, _INLINE, assume)
+    converter = Converter(data, None, _INLINE, assume, longest=_LONGEST, most=_MOST)
     place = Place(charset_of("", assume))
     found: tuple[Attributes, ...] = ({}, {}, {}, {})
     pixels: Pixels | None = None
@@ -74,16 +80,34 @@ def _read(opened: Opened, assume: str | None) -> Header:
                 pixels = Pixels(tag, offset, length)
                 break
             continue
-        level, key = wanted
+        level, key, standard = wanted
+        if vr != standard:
+            vr = _agreed(vr, standard)
+            if not vr:
+                found[level][key] = {"vr": standard}
+                continue
         decoder = decoder_of(vr)
-        if decoder is None or length < 0:
-            found[level][key] = converter.special(walk, tag, vr, offset, length, place)
+        if decoder is None or length < 0 or length > _LONGEST:
+            try:
+                found[level][key] = converter.special(walk, tag, vr, offset, length, place)
+            except TooMany:
+                found[level][key] = {"vr": vr}
             continue
         values = decoder(bytes(data[offset : offset + length]), place.charset)
         if tag == _CHARSET:
             values = converter.remember(tag, values, place)
         found[level][key] = {"vr": vr, "Value": values} if values else {"vr": vr}
     return _header(opened.meta.transfer_syntax, found, pixels)
+
+
+def _agreed(vr: str, standard: str) -> str:
+    """Return the VR to read an element by that has another than the standard's: those who query know only that.
+
+    Empty if a value of the one cannot be read as the other.
+    """
+    if vr in _STRINGS and standard in _STRINGS:
+        return standard
+    return vr if vr == "UN" or (vr in _INTEGERS and standard in _INTEGERS) else ""
 
 
 def _header(transfer_syntax: str, found: tuple[Attributes, ...], pixels: Pixels | None) -> Header:

@@ -6,6 +6,8 @@ ImagingStudy is made of. Tags as in the DICOM JSON model.
 
 from typing import Final
 
+from adapters.dicom.dataset.dictionary import vr_of
+
 PATIENT = frozenset({
     "00100010",  # Patient's Name
     "00100020",  # Patient ID
@@ -150,7 +152,9 @@ INSTANCE = frozenset({
     "00700081",  # Content Description
 })  # fmt: skip
 
-#: the level (0 patient to 3 instance) of each tag as a number, with the tag as in DICOM JSON
+#: the level (0 patient to 3 instance) of each tag as a number, with the tag as in DICOM JSON and its VR
 LEVEL_OF: Final = {
-    int(tag, 16): (level, tag) for level, tags in enumerate((PATIENT, STUDY, SERIES, INSTANCE)) for tag in tags
+    int(tag, 16): (level, tag, vr_of(int(tag, 16)))
+    for level, tags in enumerate((PATIENT, STUDY, SERIES, INSTANCE))
+    for tag in tags
 }

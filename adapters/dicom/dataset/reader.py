@@ -16,7 +16,6 @@ DEFLATED: Final = "1.2.840.10008.1.2.1.99"
 EXPLICIT_BIG: Final = "1.2.840.10008.1.2.2"
 
 MAX_DEPTH: Final = 64  # sequences in sequences
-MAX_ELEMENTS: Final = 1_000_000  # of one data set with all its items
 MAX_INFLATED: Final = 1 << 29
 
 ITEM: Final = 0xFFFEE000
@@ -44,6 +43,13 @@ class Malformed(Exception):
         super().__init__(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) {text}" if tag else text)
         self.tag = tag
         self.text = text
+
+
+class TooMany(Malformed):
+    """A data set has more elements, items and values than are turned into objects."""
+
+    def __init__(self, tag: int) -> None:
+        super().__init__(tag, "The data set has too many elements, items or values.")
 
 
 class Syntax(NamedTuple):

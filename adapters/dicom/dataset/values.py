@@ -21,6 +21,7 @@ WORDS: Final = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
 _SURE_DIGITS: Final = 15  # a float has them all
 _INTEGER_DIGITS: Final = 18  # fit in 64 bits
+_MOST_DIGITS: Final = 64
 
 
 def number(text: str) -> int | float | str:
@@ -29,10 +30,12 @@ def number(text: str) -> int | float | str:
         return text
     if text.isdigit() or (text[0] in "+-" and text[1:].isdigit()):
         return int(text) if len(text) <= _INTEGER_DIGITS else text
+    if len(text) > _MOST_DIGITS:
+        return text
     value = float(text)
     if len(text) <= _SURE_DIGITS and "e" not in text and "E" not in text:
         return value
-    if len(text) > 64 or not math.isfinite(value) or Decimal(repr(value)) != Decimal(text):
+    if not math.isfinite(value) or Decimal(repr(value)) != Decimal(text):
         return text
     return value
 

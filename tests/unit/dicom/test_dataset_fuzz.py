@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from adapters.dicom.dataset import coding, converter, header, json, reader, rewrite
+from adapters.dicom.dataset import coding, converter, header, json, names, reader, rewrite
 from adapters.dicom.dataset.file import plain
 from adapters.dicom.dataset.frames import frames, value
 from adapters.dicom.dataset.reader import Malformed
@@ -60,6 +60,9 @@ def read_all(raw: bytes) -> None:
     if isinstance(found, header.Header):
         survives(lambda: _frame(raw, found))
         msgspec.msgpack.encode(found)
+        for name in found.patient.get("00100010", {}).get("Value", ()):
+            names.keys(name or {})
+            names.human_names(name or {})
     paths: list[str] = []
     content = survives(lambda: json.to_json(raw, lambda path, *_: paths.append(path) or path, 8))
     if content is not None:

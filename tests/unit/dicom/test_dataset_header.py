@@ -120,6 +120,36 @@ def test_large_binary_values_in_sequences_are_left_out() -> None:
     assert found == {"vr": "SQ", "Value": [{"00080100": {"vr": "SH", "Value": ["AB"]}, "00091001": {"vr": "OB"}}]}
 
 
+def test_what_is_too_much_for_the_index_is_left_out_of_it() -> None:
+    item = implicit(0xFFFEE000, short(0x00080100, "SH", b"AB"))
+    content = (long(0x00081032, "SQ", item * 20000), long(0x7FE00010, "OW", b"12"))
+    header = read_header(identified(*content))
+    assert header.study_attributes["00081032"] == {"vr": "SQ"}
+    assert header.frames == 1
+    delimited = long(0x00081032, "SQ", item * 20000 + implicit(0xFFFEE0DD, b""), 0xFFFFFFFF)
+    assert read_header(identified(delimited, content[1])).frames == 1
+
+
+def test_a_value_too_long_for_the_index_is_left_out_of_it() -> None:
+    raw = b"".join(implicit(tag, value) for tag, value in IDENTIFIERS.items()) + implicit(0x00200037, b"1\\" * 40000)
+    header = read_header(file(raw, "1.2.840.10008.1.2"))
+    assert header.instance_attributes["00200037"] == {"vr": "DS"}
+
+
+@pytest.mark.parametrize(
+    ("element", "expected"),
+    [
+        (short(0x00100010, "LO", b"A^B "), {"vr": "PN", "Value": [{"Alphabetic": "A^B"}]}),
+        (long(0x00100010, "UN", b"A^B "), {"vr": "PN", "Value": [{"Alphabetic": "A^B"}]}),
+        (short(0x00100010, "US", b"A^B "), {"vr": "PN"}),
+        (long(0x00100010, "SQ", b""), {"vr": "PN"}),
+    ],
+    ids=["text", "unknown", "number", "sequence"],
+)
+def test_a_name_with_a_wrong_vr_is_still_a_name(element: bytes, expected: dict) -> None:
+    assert read_header(identified(element)).patient["00100010"] == expected
+
+
 def test_file_meta_is_read_by_pydicom_and_by_us() -> None:
     meta = file_meta("1.2.840.10008.5.1.4.1.1.2", "1.2.3", "1.2.840.10008.1.2.1", "STORESCU ")
     dataset = pydicom.dcmread(io.BytesIO(meta + short(0x00080060, "CS", b"CT")))

@@ -11,8 +11,9 @@ import pydicom
 import pytest
 
 from adapters.dicom.dataset.coding import declared, decode_dataset, encode_dataset
+from adapters.dicom.dataset.converter import Converter
 from adapters.dicom.dataset.json import Malformed, bulk_value, from_json, to_json
-from adapters.dicom.dataset.reader import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from adapters.dicom.dataset.reader import EXPLICIT, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, TooMany
 from tests.unit.dicom import samples
 from tests.unit.dicom.samples import ITEM, ITEM_END, SEQUENCE_END, UNDEFINED, file, implicit, long, sample, short
 
@@ -168,12 +169,23 @@ def test_a_path_that_leads_nowhere_is_a_key_error(path: str) -> None:
         bulk_value(sample("chrH31.dcm"), path)
 
 
-def test_too_many_elements_are_malformed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adapters.dicom.dataset.converter.MAX_ELEMENTS", 100)
-    with pytest.raises(Malformed):
-        decode_dataset(long(0x00081032, "SQ", implicit(ITEM, b"") * 101), EXPLICIT_LITTLE)
-    with pytest.raises(Malformed):
-        decode_dataset(b"".join(short(0x00100020 + n, "LO", b"") for n in range(101)), EXPLICIT_LITTLE)
+def test_too_many_elements_are_malformed() -> None:
+    raw = long(0x00081032, "SQ", implicit(ITEM, b"") * 101)
+    assert len(Converter(raw, None, 0, most=1000).whole(0, len(raw), EXPLICIT)["00081032"]["Value"]) == 101
+    with pytest.raises(TooMany):
+        Converter(raw, None, 0, most=800).whole(0, len(raw), EXPLICIT)
+
+
+def test_too_many_values_are_malformed() -> None:
+    raw = short(0x00281050, "DS", b"1\\" * 1000)
+    with pytest.raises(TooMany):
+        Converter(raw, None, 0, most=800).whole(0, len(raw), EXPLICIT)
+
+
+def test_a_very_long_value_is_bulk_data() -> None:
+    value = b"1\\" * (1 << 20) + b"1 "
+    content = to_json(file(implicit(0x00281050, value), IMPLICIT_LITTLE), lambda path, *_: path)
+    assert content["00281050"] == {"vr": "DS", "BulkDataURI": "00281050"}
 
 
 def test_bulk_data_is_fetched_when_it_is_written() -> None:
