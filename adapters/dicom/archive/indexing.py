@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from adapters.context import Context
+from adapters.dicom.archive.derived import Derived
 from adapters.dicom.archive.growth import Arrival, Growth, Known, StudyState, grow, shown
 from adapters.dicom.archive.rows import (
     INSTANCE,
@@ -33,7 +34,7 @@ from adapters.dicom.fhir.study import MOST_LISTED, Around, Shown, imaging_study
 from adapters.dicom.model import Fate, Instance, Place, State, Study
 from adapters.dicom.services import door
 from fhir_server.core.change import StoreUnavailable
-from fhir_server.core.tables import In, RowConflict, RowQuery, RowWrite
+from fhir_server.core.tables import In, RowConflict, RowQuery, RowWrite, Tables
 
 _log = logging.getLogger(__name__)
 
@@ -64,8 +65,8 @@ class Indexing:
     def __init__(self, context: Context, read: Read, systems: PatientSystems) -> None:
         self._context = context
         self._tables = context.tables
-        self._read = read
         self._mirror = Mirror(context, systems)
+        self._derived = Derived(context, read)
         self._asked: dict[str, int] = {}
         self._memory: OrderedDict[str, _Memory] = OrderedDict()
 
@@ -156,7 +157,13 @@ class Indexing:
             _log.warning("a study's attributes %s are not values of their kind and were left out", ", ".join(left_out))
         rows = [*rows_of(growth), *_resolved(memory.refused)]
         entries = mirror.entries(current, tree, senders, now)
-        answered = await door.transact(self._context, entries, rows)
+        derived = await self._derived.entries(state.study, growth.instances, growth.instances) if subject else []
+        try:
+            answered = await door.transact(self._context, [*entries, *derived], rows)
+        except door.Refused as refusal:
+            if not derived:
+                raise
+            answered = await door.transact(self._context, entries, [*rows, work_row(_unmade(growth, refusal, now))])
         version = str(answered[0]["response"].get("etag", "")).strip('W/"')
         return _Memory(state=state, current=Current(current.name, tree, version), orders=orders, looked=looked)
 
@@ -180,24 +187,9 @@ class Indexing:
     # --- what is known ---
 
     async def _load(self, uid: str) -> _Memory:
-        found = await self._tables.get(STUDY, (uid,))
         noted = WorkItem(kind=Kind.REFUSED, text="", received=0, study=uid)
         refused = (await self._tables.get(WORK, (noted.id,))).get(noted.id)
-        memory = _Memory(state=StudyState(study=Study(uid=uid)), refused=read_work(refused) if refused else None)
-        if uid not in found:
-            return memory
-        study = read_study(found[uid])
-        everything = RowQuery(table=SERIES, where=(In("study", (uid,)),), limit=_MANY)
-        series = {row.id: read_series(row) for row in await self._tables.find(everything)}
-        listed: dict[str, dict[str, Shown]] | None = None
-        if study.instances <= MOST_LISTED:
-            listed = {}
-            for row in await self._tables.find(msgspec.structs.replace(everything, table=INSTANCE)):
-                instance = read_instance(row)
-                if instance.state is State.KEPT:
-                    listed.setdefault(instance.series, {})[instance.uid] = shown(instance)
-        memory.state = StudyState(study=study, series=series, shown=listed)
-        return memory
+        return _Memory(state=await load_state(self._tables, uid), refused=read_work(refused) if refused else None)
 
     async def _known(self, arrivals: Sequence[Arrival]) -> Known:
         """Return every row that the arrivals may contradict."""
@@ -228,6 +220,24 @@ class Indexing:
         return {uid: read_instance(row) for uid, row in (await self._tables.get(INSTANCE, uids)).items()}
 
 
+async def load_state(tables: Tables, uid: str) -> StudyState:
+    """Return a study as its rows say; one at revision 0 where there is none."""
+    found = await tables.get(STUDY, (uid,))
+    if uid not in found:
+        return StudyState(study=Study(uid=uid))
+    study = read_study(found[uid])
+    everything = RowQuery(table=SERIES, where=(In("study", (uid,)),), limit=_MANY)
+    series = {row.id: read_series(row) for row in await tables.find(everything)}
+    listed: dict[str, dict[str, Shown]] | None = None
+    if study.instances <= MOST_LISTED:
+        listed = {}
+        for row in await tables.find(msgspec.structs.replace(everything, table=INSTANCE)):
+            instance = read_instance(row)
+            if instance.state is State.KEPT:
+                listed.setdefault(instance.series, {})[instance.uid] = shown(instance)
+    return StudyState(study=study, series=series, shown=listed)
+
+
 def rows_of(growth: Growth) -> tuple[RowWrite, ...]:
     """Return the rows that a wave writes."""
     rows = [work_row(item) for item in growth.work]
@@ -236,6 +246,19 @@ def rows_of(growth: Growth) -> tuple[RowWrite, ...]:
     if growth.state.study.revision and (growth.instances or not growth.fates):
         rows.append(study_row(growth.state.study))
     return tuple(rows)
+
+
+def _unmade(growth: Growth, refusal: door.Refused, now: int) -> WorkItem:
+    """Return the work item for reports that could not become resources; their study is written without."""
+    return WorkItem(
+        kind=Kind.UNMADE,
+        text="Reports of this study could not be written as resources; they can be read as the objects they are.",
+        received=now,
+        study=growth.state.study.uid,
+        key=str(growth.state.study.revision),
+        findings=refusal.issues[:20],
+        revision=1,
+    )
 
 
 def _resolved(refused: WorkItem | None) -> list[RowWrite]:

@@ -18,6 +18,7 @@ class Kind(enum.StrEnum):
     PATIENT = "patient"  # another Patient ID than the rest of the study has
     REFUSED = "refused"  # the resources of a study were refused; its images can be read
     REJECTION_NOTE = "rejection-note"  # a Key Object Selection that rejects instances; it is carried out by itself
+    UNMADE = "unmade"  # reports that could not become resources
     UNREADABLE = "unreadable"  # kept bytes that can no longer be read as an object
     DAMAGED = "damaged"  # bytes in a pack, or a kept file, that are not what was written
 
