@@ -49,7 +49,7 @@ def open_file(file: bytes | memoryview, *, lenient: bool = False, limit: int = M
     else:
         raise Malformed(0, "This is no DICOM file: the prefix DICM is missing.")
     if meta.transfer_syntax == DEFLATED:
-        return Opened(meta, bytes(file[:at]) + inflate(file[at:], limit), at, EXPLICIT)
+        return Opened(meta, bytes(file[:at]) + inflate(bytes(file[at:]), limit), at, EXPLICIT)
     if meta.transfer_syntax:
         return Opened(meta, file, at, syntax_of(meta.transfer_syntax, file, at))
     if not lenient:

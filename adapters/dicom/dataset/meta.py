@@ -71,22 +71,22 @@ def split(file: bytes | memoryview) -> tuple[FileMeta, int]:
 
 def read_group(file: bytes | memoryview, at: int) -> tuple[FileMeta, int]:
     """Read group 0002 from ``at``; nothing of it need be there."""
-    view = memoryview(file)
+    size = len(file)  # and no view of it: in a traceback it would keep a mapped file open
     found: dict[str, str] = {}
-    while len(view) - at >= 8 and bytes(view[at : at + 2]) == b"\x02\x00":
-        element, vr, length = struct.unpack_from("<H2sH", view, at + 2)
+    while size - at >= 8 and bytes(file[at : at + 2]) == b"\x02\x00":
+        element, vr, length = struct.unpack_from("<H2sH", file, at + 2)
         at += 8
         if vr in _LONG:
-            if len(view) - at < 4:
+            if size - at < 4:
                 raise Malformed(0x20000 | element, "The file ends within this element of the File Meta Information.")
-            length = struct.unpack_from("<I", view, at)[0]
+            length = struct.unpack_from("<I", file, at)[0]
             at += 4
         elif not (vr.isalpha() and vr.isupper()):
-            length = struct.unpack_from("<I", view, at - 4)[0]  # implicit VR, which is wrong but happens
-        if length > len(view) - at:
+            length = struct.unpack_from("<I", file, at - 4)[0]  # implicit VR, which is wrong but happens
+        if length > size - at:
             raise Malformed(0x20000 | element, "The file ends within this element of the File Meta Information.")
         name = _NAMES.get(element)
         if name:
-            found[name] = bytes(view[at : at + length]).decode("ascii", "replace").strip("\0 ")
+            found[name] = bytes(file[at : at + length]).decode("ascii", "replace").strip("\0 ")
         at += length
     return FileMeta(**found), at

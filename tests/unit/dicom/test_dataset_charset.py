@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from adapters.dicom.dataset import charset_writing as writing
 from adapters.dicom.dataset import json, names
 from adapters.dicom.dataset.charset import charset_of, decode, decode_values
+from adapters.dicom.dataset.coding import encode_dataset
+from adapters.dicom.dataset.reader import EXPLICIT_LITTLE
 from tests.unit.dicom import samples
 from tests.unit.dicom.samples import sample
 
@@ -161,3 +163,20 @@ def test_japanese_names_survive_both_ways(text: str) -> None:
     raw, lost = writing.write(text, charset)
     assert lost == 0
     assert "\\".join(decode_values(raw, charset_of(charset), name=True)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "charset"),
+    [
+        ("Yamada^Tarou=山田^太郎=やまだ^たろう", "\\ISO 2022 IR 87"),
+        ("ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎=やまだ^たろう", "ISO 2022 IR 13\\ISO 2022 IR 87"),
+        ("Hong^Gildong=洪^吉洞=홍^길동", "\\ISO 2022 IR 149"),
+        ("Jérôme^Ж", "ISO 2022 IR 100\\ISO 2022 IR 144"),
+        ("王^小东", "GB18030"),  # and not IR 58, whose escapes pydicom leaves in
+        ("Ωραίος", "ISO_IR 126"),
+    ],
+)
+def test_pydicom_reads_the_text_that_is_written(text: str, charset: str) -> None:
+    raw = encode_dataset({"00100010": {"vr": "PN", "Value": [names.parse(text)]}}, EXPLICIT_LITTLE, charset)
+    dataset = pydicom.dcmread(io.BytesIO(samples.file(raw)))
+    assert str(dataset.PatientName) == text

@@ -1,7 +1,9 @@
 """What the index takes from an object (PS3.4 C.6, PS3.18 10.6.3), and what is refused."""
 
 import io
+import mmap
 import warnings
+from pathlib import Path
 
 import pydicom
 import pytest
@@ -148,6 +150,29 @@ def test_a_value_too_long_for_the_index_is_left_out_of_it() -> None:
 )
 def test_a_name_with_a_wrong_vr_is_still_a_name(element: bytes, expected: dict) -> None:
     assert read_header(identified(element)).patient["00100010"] == expected
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"no file",
+        PREAMBLE + short(0x00020010, "UI", b"1.2.3")[:-2],
+        file(b"\xff" * 50, "1.2.840.10008.1.2.1.99"),
+        file(long(0x00081032, "SQ", implicit(0xFFFEE000, b"", 0xFFFFFFFF), 0xFFFFFFFF)),
+        file(long(0x00420011, "OB", b"", 1000)),
+    ],
+    ids=["no file", "meta", "deflated", "sequence", "length"],
+)
+def test_a_mapped_file_can_be_closed_after_it_was_malformed(raw: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "object"
+    path.write_bytes(raw)
+    with (
+        pytest.raises(Malformed),
+        path.open("rb") as stream,
+        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        memoryview(mapped) as view,
+    ):
+        read_header(view)
 
 
 def test_file_meta_is_read_by_pydicom_and_by_us() -> None:
