@@ -1,11 +1,13 @@
 """DICOMweb in an HTTP worker: the archive, its index and pictures behind a mount."""
 
+import asyncio
 import secrets
 
 from adapters.context import Context
+from adapters.dicom.archive.derived import Derived
 from adapters.dicom.archive.fields import LAYOUTS
-from adapters.dicom.archive.find import ImageIndex
 from adapters.dicom.archive.metadata import SeriesMetadata
+from adapters.dicom.archive.removal import Removal
 from adapters.dicom.pictures.pictures import Pictures
 from adapters.dicom.web.application import DicomWeb
 from adapters.dicom.web.objects import Objects
@@ -25,22 +27,24 @@ class Images:
     def __init__(self, settings: Settings, context: Context) -> None:
         self._settings = settings
         self._tables = context.tables
+        self._running: asyncio.Task[None] | None = None
         self.archive = open_archive(settings, context)
-        self.index = ImageIndex(context.tables)
         self.pictures = Pictures(settings.thumbnails_folder)
+        self._removal = Removal(context, Derived(context, self.archive.read))
         self._metadata = SeriesMetadata(context.tables, self.archive.path)
 
     async def prepare(self) -> None:
-        """Make the tables of the image index where they are missing."""
+        """Make the tables of the image index where they are missing, and see to this worker's packs from now on."""
         await self._tables.prepare(LAYOUTS)
+        self._running = asyncio.create_task(self.archive.run())
 
     def mount(self, counters: Counters, access_log: AccessLog | None) -> Mount:
         """Return the service for the worker's application."""
         settings = self._settings
-        objects = Objects(self.archive, self.index, self.pictures)
+        objects = Objects(self.archive, self._tables, self.pictures)
         limit = settings.dicomweb_limit_mb * 1024 * 1024
         return Mount(
-            DicomWeb(objects, self._metadata, settings.origins),
+            DicomWeb(objects, self._metadata, self._removal, settings.origins),
             PATH,
             name="dicomweb",
             bodies=BodyReader(limit, limit, settings.body_timeout),
@@ -54,5 +58,8 @@ class Images:
 
     async def stop(self) -> None:
         """Let go of everything; what is not indexed yet is found in the packs."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
         await self.archive.stop()
         await self.pictures.close()

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import msgspec
 
 from adapters.dicom.archive.metadata import SeriesMetadata
+from adapters.dicom.archive.removal import Removal
 from adapters.dicom.model import Level
-from adapters.dicom.web import frames, metadata, rendered, retrieve, routes, search, store, uri
+from adapters.dicom.web import frames, metadata, removing, rendered, retrieve, routes, search, store, uri
 from adapters.dicom.web.capabilities import capabilities
 from adapters.dicom.web.errors import WebError
 from adapters.dicom.web.objects import Objects
@@ -19,13 +20,14 @@ _METHODS: Mapping[Resource, str] = {
     Resource.SERVICE: "GET, OPTIONS",
     Resource.URI: "GET, OPTIONS",
     Resource.SEARCH: "GET, OPTIONS",
-    Resource.OBJECTS: "GET, OPTIONS",
+    Resource.OBJECTS: "GET, DELETE, OPTIONS",
     Resource.METADATA: "GET, OPTIONS",
     Resource.FRAMES: "GET, OPTIONS",
     Resource.BULK: "GET, OPTIONS",
     Resource.RENDERED: "GET, OPTIONS",
     Resource.THUMBNAIL: "GET, OPTIONS",
-    Resource.REJECT: "OPTIONS",
+    Resource.REJECT: "POST, OPTIONS",
+    Resource.RESTORE: "POST, OPTIONS",
 }
 _EXPOSED = "Content-Type, Content-Length, Content-Range, Content-Location, ETag, Warning"
 
@@ -33,9 +35,12 @@ _EXPOSED = "Content-Type, Content-Length, Content-Range, Content-Location, ETag,
 class DicomWeb:
     """Answers requests. ``origins`` are other origins whose pages may read the answers (CORS); ``*``: all."""
 
-    def __init__(self, objects: Objects, metadata: SeriesMetadata, origins: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, objects: Objects, metadata: SeriesMetadata, removal: Removal, origins: tuple[str, ...] = ()
+    ) -> None:
         self._objects = objects
         self._metadata = metadata
+        self._removal = removal
         self._origins = frozenset(origins)
 
     async def __call__(self, request: WebRequest) -> WebResponse:
@@ -59,6 +64,8 @@ class DicomWeb:
             return WebResponse(status=204, headers={"Allow": allowed})
         if method not in allowed.split(", "):
             raise WebError(405, f"{method} is not possible here, only {allowed}", {"Allow": allowed})
+        if method == "DELETE" or target.resource in (Resource.REJECT, Resource.RESTORE):
+            return await removing.remove(self._objects, self._removal, target)
         if method == "POST":
             return await store.store(self._objects.archive, target, request)
         return await self._read(target, request)

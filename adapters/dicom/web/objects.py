@@ -17,6 +17,7 @@ from adapters.dicom.pictures.pictures import Pictures
 from adapters.dicom.web.errors import WebError, not_acceptable, not_found
 from adapters.dicom.web.media import STORED
 from adapters.dicom.web.routes import Target
+from fhir_server.core.tables import Tables
 
 #: what every reader of application/dicom reads, so what is stored so is not changed without need
 _NATIVE = (EXPLICIT_LITTLE, IMPLICIT_LITTLE)
@@ -35,9 +36,10 @@ class Named(msgspec.Struct, frozen=True):
 class Objects:
     """The objects of the archive, as they may be seen: corrected by reconciliation, without rejected ones."""
 
-    def __init__(self, archive: Archive, index: ImageIndex, pictures: Pictures) -> None:
+    def __init__(self, archive: Archive, tables: Tables, pictures: Pictures) -> None:
         self.archive = archive
-        self.index = index
+        self.tables = tables
+        self.index = ImageIndex(tables)
         self.pictures = pictures
 
     async def named(self, target: Target) -> Named:

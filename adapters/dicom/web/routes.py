@@ -26,6 +26,7 @@ class Resource(enum.Enum):
     RENDERED = "rendered"
     THUMBNAIL = "thumbnail"
     REJECT = "reject"
+    RESTORE = "restore"
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +90,8 @@ def _view(level: Level, uids: dict[Level, str], rest: list[str]) -> Target:
             return _named(Resource.SEARCH, Level.IMAGE, uids)
         case ["reject", code]:
             return _named(Resource.REJECT, level, uids, rest=code)
+        case ["restore"]:
+            return _named(Resource.RESTORE, level, uids)
         case ["bulkdata", *path] if level is Level.IMAGE and path:
             return _named(Resource.BULK, level, uids, rest="/".join(path))
         case ["frames", frames] if level is Level.IMAGE:

@@ -14,8 +14,9 @@ from pydicom.dataset import Dataset
 
 from adapters.context import Context
 from adapters.dicom.archive.archive import Archive, ArchiveOptions
-from adapters.dicom.archive.find import ImageIndex
+from adapters.dicom.archive.derived import Derived
 from adapters.dicom.archive.metadata import SeriesMetadata
+from adapters.dicom.archive.removal import Removal
 from adapters.dicom.archive.writer import PackLimits
 from adapters.dicom.pictures.pictures import Pictures
 from adapters.dicom.web.application import DicomWeb
@@ -44,13 +45,12 @@ class Web:
         )  # fmt: skip
         limits = PackLimits(reserve=0, step=1 << 16, large=1 << 20)
         self.archive = Archive(context, folder / "images", ArchiveOptions(packs=limits))
-        self.index = ImageIndex(client.tables)
         self.pictures = Pictures(None)
         self.tables = client.tables
         self.client = client
-        self.objects = Objects(self.archive, self.index, self.pictures)
+        self.objects = Objects(self.archive, client.tables, self.pictures)
         metadata = SeriesMetadata(client.tables, self.archive.path)
-        self.service = DicomWeb(self.objects, metadata, **more)
+        self.service = DicomWeb(self.objects, metadata, Removal(context, Derived(context, self.archive.read)), **more)
         self.mount = Mount(
             self.service, "/dicomweb", name="dicomweb", bodies=BodyReader(BODY_LIMIT, BODY_LIMIT, 5.0),
             concurrency=50, send_timeout=5.0, counters=Counters.alone(),
