@@ -41,6 +41,18 @@ class Derived:
                     found.append(entry)
         return found
 
+    async def moved(self, study: Study, instances: Sequence[Instance]) -> list[Tree]:
+        """Return the entries that have what was made from these instances belong to the study's patient."""
+        found: list[Tree] = []
+        for instance in instances:
+            if not study.patient or instance.sop_class not in SOP_CLASSES:
+                continue
+            for made in await self._made(study, instance):
+                current, _ = await door.read(self._context, made["resourceType"], made["id"])
+                if current is not None and current.get("subject", {}).get("reference") not in (None, study.patient):
+                    found.append(put({**current, "subject": {"reference": study.patient}}))
+        return found
+
     async def _made(self, study: Study, instance: Instance) -> list[Tree]:
         about = About(
             subject=study.patient,

@@ -20,6 +20,7 @@ INSTANCE = "dicom.instance"
 PACK = "dicom.pack"
 WORK = "dicom.work"
 METADATA = "dicom.series-metadata"
+FOLLOWED = "dicom.followed"
 
 #: when a study began, as 14 to 20 digits: date and time in one
 WHEN = "when"
@@ -47,6 +48,7 @@ LAYOUTS = (
     TableLayout(PACK, (("open",),)),
     TableLayout(WORK, (("state", "received"), ("study",), ("kind", "state"))),
     TableLayout(METADATA, (("study",),)),
+    TableLayout(FOLLOWED),
 )
 
 #: value representations whose values are in rows (PS3.5 6.2); others are looked at when rows have been found
