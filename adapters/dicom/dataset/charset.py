@@ -4,10 +4,10 @@ Nothing here raises: what is no character becomes U+FFFD. Japanese details (vend
 :mod:`adapters.hl7v2.iso2022`.
 """
 
-import codecs
 import functools
 import re
 from collections.abc import Sequence
+from encodings.aliases import aliases
 from typing import Final, NamedTuple
 
 from adapters.hl7v2.iso2022 import decode_line
@@ -31,6 +31,7 @@ _PAIRS: Final = frozenset({b"$@", b"$B", b"$(B", b"$(D", b"$(O", b"$(Q", b"$(P",
 _NUMBER: Final = re.compile(r"ISO[ _-]?(?:2022)?[ _-]?IR[ _-]?([0-9]+)", re.IGNORECASE)
 _ESCAPE: Final = re.compile(rb"\x1b(\$[()]?[@-~]|[()-][@-~])")
 _CONTROL: Final = re.compile(rb"([\x00-\x1a\x1c-\x1f]+)")
+_NO_LETTERS: Final = re.compile(r"[^a-z0-9]+")
 _DELIMITER: Final = re.compile(rb"([\\^=])")
 _KANA: Final = dict.fromkeys(range(0x80, 0x100), 0xFFFD) | {code: 0xFEC0 + code for code in range(0xA1, 0xE0)}
 _ROMAN: Final = {0x5C: "¥", 0x7E: "‾"}
@@ -79,11 +80,12 @@ def charset_of(declared: str, assume: str | None = None) -> Charset:
 
 
 def _of_python(name: str) -> Charset:
-    """Take a name that is no defined term of DICOM, but of a codec: some systems write such."""
-    try:
-        codec = codecs.lookup(name).name.replace("-", "_")
-    except (LookupError, ValueError, UnicodeError):
-        return ASCII
+    """Take a name that is no defined term of DICOM, but of a codec: some systems write such.
+
+    It is not looked up among Python's codecs, which remember every name they are asked for.
+    """
+    normal = _NO_LETTERS.sub("_", name.lower())
+    codec = aliases.get(normal, normal)
     if codec in ("shift_jis", "cp932", "shift_jis_2004", "shift_jisx0213"):
         return Charset("cp932", whole=True)
     if codec not in _TEXT_CODECS:
@@ -92,7 +94,7 @@ def _of_python(name: str) -> Charset:
 
 
 _TEXT_CODECS: Final = frozenset({
-    "ascii", "utf_8", "euc_jp", "euc_kr", "big5", "cp950", "gb18030", "gbk", "gb2312", "johab", "cp1250", "cp1251",
+    "ascii", "latin_1", "utf_8", "euc_jp", "euc_kr", "big5", "cp950", "gb18030", "gbk", "gb2312", "johab", "cp1250", "cp1251",
     "cp1252", "cp1253", "cp1254", "cp1255", "cp1256", "cp874", *(f"iso8859_{part}" for part in range(1, 17)),
 })  # fmt: skip
 

@@ -144,7 +144,7 @@ class Writer:
             written = [names.join(each) if isinstance(each, dict) else _string(each) for each in values]
             return charset_writing.encode("\\".join(written), self.charset)
         if vr in _PLAIN:
-            return "\\".join(_decimal(each) if vr == "DS" else _string(each) for each in values).encode(
+            return "\\".join(_decimal(each) if vr in ("DS", "IS") else _string(each) for each in values).encode(
                 "ascii", "replace"
             )
         if vr == "AT":

@@ -24,6 +24,7 @@ _LONGEST_KNOWN: Final = 0xFFFE
 #: how much of a data set is turned into objects: a value costs 1, an element or item as many as its objects weigh
 MOST: Final = 8_000_000
 _WEIGHT: Final = 8
+_LONGEST_CHARSET: Final = 256
 _LONG_VALUE: Final = 1 << 20
 
 
@@ -102,7 +103,8 @@ class Converter:
     def remember(self, tag: int, values: list[Any], place: Place) -> list[Any]:  # Any: JSON
         """Keep what later elements depend on; return the values as they are shown."""
         if tag == _CHARSET:
-            place.charset = charset_of("\\".join(str(value or "") for value in values), self.assume)
+            declared = "\\".join(str(value or "") for value in values)
+            place.charset = charset_of(declared[:_LONGEST_CHARSET], self.assume)
             return ["ISO_IR 192"] if values else values
         if tag == _PIXEL_REPRESENTATION:
             place.signed = values == [1]

@@ -103,6 +103,8 @@ def test_a_sender_that_declares_nothing_is_read_as_assumed() -> None:
     assert decode(raw, charset_of("", "shift_jis")) == "山田^太郎"
     assert decode(raw, charset_of("ISO_IR 100", "shift_jis")) == "山田^太郎"
     assert decode("山田".encode(), charset_of("ISO_IR 192", "shift_jis")) == "山田"
+    assert decode("山田".encode("euc_jp"), charset_of("", "EUC-JP")) == "山田"
+    assert charset_of("", "rot13") == charset_of("")
 
 
 def test_undeclared_bytes_are_utf_8_if_they_prove_it_and_else_replaced() -> None:

@@ -109,6 +109,17 @@ def test_a_decimal_string_is_a_number_only_if_it_loses_nothing(written: bytes, n
     assert isinstance(content["00281050"]["Value"][0], type(number))
 
 
+def test_numbers_are_written_as_short_as_their_vr_allows() -> None:
+    content = {
+        "00200013": {"vr": "IS", "Value": [5.0]},
+        "00281050": {"vr": "DS", "Value": [1.0, 1 / 3, -123456789.123456789, 2e-300]},
+    }
+    written = from_json(content)
+    assert written == short(0x00200013, "IS", b"5 ") + short(
+        0x00281050, "DS", b"1\\0.33333333333333\\-123456789.12346\\2e-300"
+    )
+
+
 def test_empty_values_among_others_are_null_and_empty_elements_have_none() -> None:
     raw = short(0x00080008, "CS", b"A\\\\B ") + short(0x00100010, "PN", b"") + short(0x00281050, "DS", b"1\\\\2 ")
     assert decode_dataset(raw, EXPLICIT_LITTLE) == {
