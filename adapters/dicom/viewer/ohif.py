@@ -151,8 +151,10 @@ def adapted(name: str, content: bytes) -> bytes:
             raise InstallError("the start page of OHIF is not as expected")
         page = page.replace("<head>", f'<head><script src="/{_START}"></script>', 1)
         return _ABSOLUTE.sub(r'\1="/ohif/', page).encode()
-    if name.startswith("app.bundle.") and name.endswith(".js"):
+    if name.endswith(".js"):
         content, changed = _PUBLIC_PATH.subn(b'__webpack_require__.p = "/ohif/";', content)
-        if not changed:
+        if not changed and name.startswith("app.bundle."):
             raise InstallError("the program of OHIF is not as expected")
+    elif name.endswith(".css"):
+        content = content.replace(b"url(/", b"url(/ohif/")
     return content

@@ -40,7 +40,7 @@ function image(object, frame, frames) {
     windows: centers.map((center, at) => ({ center, width: Math.max(widths[at] ?? 0, 1) })).filter((_, at) => widths[at] > 0),
     exact: text(look, "00281056").toUpperCase() === "LINEAR_EXACT", padding: value(object, "00280120"),
     aspect: spacing[0] > 0 && spacing[1] > 0 ? spacing[0] / spacing[1] : 1,
-    location: value(object, "00201041") ?? (position.length === 3 ? along(position, orientation).toFixed(1) : ""),
+    location: place(value(object, "00201041"), position, orientation),
     thickness: value(group("00289110"), "00180050") ?? "",
     laterality: text(group("00209071"), "00209072") || text(object, "00200062") || text(object, "00200060"),
     lossy: text(object, "00282110") === "01", modality: text(object, "00080060"), rate: rate(object),
@@ -52,6 +52,11 @@ function along(position, orientation) {
   if (position.length !== 3 || orientation.length !== 6) return 0;
   const [a, b, c, d, e, f] = orientation;
   return position[0] * (b * f - c * e) + position[1] * (c * d - a * f) + position[2] * (a * e - b * d);
+}
+
+function place(location, position, orientation) {
+  if (Number.isFinite(Number(location ?? NaN))) return Number(location).toFixed(1);
+  return position.length === 3 ? along(position, orientation).toFixed(1) : "";
 }
 
 function rate(object) {
