@@ -235,7 +235,7 @@ class Resources:
         )  # fmt: skip
         response = await self._context.handle(request)
         if response.status == 200:
-            tree = json.decode(b"".join(response.body))
+            tree = json.decode_own(b"".join(response.body))
             self._learn(name, tree)
         elif response.status in (404, 410):
             tag = response.headers.get("ETag", "").strip('W/"')
@@ -293,7 +293,7 @@ class Resources:
         response = await self._context.handle(request)
         if response.status >= 400:
             raise _failure(response)
-        return json.decode(b"".join(response.body))
+        return json.decode_own(b"".join(response.body))
 
     def _remember(self, cache: "OrderedDict[Any, Any]", key: object, value: object) -> None:  # one of three caches
         cache[key] = value

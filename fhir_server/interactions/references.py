@@ -26,10 +26,15 @@ class Rewritten(msgspec.Struct):
     conditional: list[str]
 
 
+def unfinished(text: bytes) -> bool:
+    """Return whether JSON as we spell it may have a reference that is no address."""
+    return _UNFINISHED.search(text) is not None
+
+
 def rewrite(tree: dict[str, Any], links: Mapping[str, str], uri_members: frozenset[str]) -> Rewritten:
     """Return ``tree`` with every link in ``links`` replaced; ``tree`` itself is left as it is."""
     found = Rewritten(tree, [], [])
-    if not links and not _UNFINISHED.search(json.encode(tree)):  # looking through the text is a fraction of the walk
+    if not links and not unfinished(json.encode(tree)):  # looking through the text is a fraction of the walk
         return found
     if tree.get("resourceType") == "Bundle":  # a Bundle as content resolves its urns among its own entries
         tree = _walk(tree, _outer_links(tree, links).get, uri_members, found)

@@ -17,7 +17,8 @@ from fhir_server.interactions.context import Context
 from fhir_server.interactions.delete import refuse_too_many
 from fhir_server.interactions.entries import Entry, answer_entry, located
 from fhir_server.interactions.read import gone
-from fhir_server.interactions.references import rewrite, where
+from fhir_server.interactions.references import rewrite, unfinished, where
+from fhir_server.interactions.stamp import Spelling
 from fhir_server.interactions.update import given_id, id_mismatch, require_id, taken_id
 from fhir_server.interactions.writing import is_present
 
@@ -27,7 +28,7 @@ class Item:
 
     __slots__ = (
         "claims", "condition", "conditional", "current", "dangling", "doomed", "entry", "interaction", "key", "new_key",
-        "patch", "status", "stored", "tree", "version", "writes",
+        "patch", "spelling", "status", "stored", "tree", "version", "writes",
     )  # fmt: skip
 
     def __init__(self, entry: Entry, ids: IdSource) -> None:
@@ -42,6 +43,7 @@ class Item:
             self.new_key = Key(request.resource_type, ids.new_id())
         self.tree: dict[str, Any] = {}
         self.patch: Any = None
+        self.spelling: Spelling | None = None  # of the content as it came
         self.forget()
 
     def forget(self) -> None:
@@ -62,6 +64,9 @@ class Item:
         content = self.entry.request.resource
         if self.interaction is Interaction.DELETE or (self.interaction is Interaction.CREATE and self.current):
             return
+        if not links and self._is_finished(content):
+            self.tree, self.dangling, self.conditional = content, [], []
+            return
         if self.interaction is Interaction.PATCH:
             found = rewrite({"patch": content}, links, uri_members)
             self.patch = found.tree["patch"]
@@ -69,6 +74,14 @@ class Item:
             found = rewrite(content, links, uri_members)
             self.tree = found.tree
         self.dangling, self.conditional = found.dangling, found.conditional
+
+    def _is_finished(self, content: Any) -> bool:
+        """Return whether a resource certainly has no link that stands for something else."""
+        if not self.writes_resource or not isinstance(content.get("meta", {}), dict):
+            return False
+        if self.spelling is None:
+            self.spelling = Spelling(content)
+        return not any(unfinished(part) for part in self.spelling.parts)
 
     def dangling_issues(self) -> tuple[Issue, ...]:
         """Return one issue for each link to an entry that does not exist."""

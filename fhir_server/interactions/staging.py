@@ -9,6 +9,7 @@ from fhir_server.interactions.delete import deletion
 from fhir_server.interactions.patching import patched
 from fhir_server.interactions.preconditions import check_write
 from fhir_server.interactions.resolving import Item
+from fhir_server.interactions.stamp import Spelling
 from fhir_server.interactions.writing import is_present, make_write, unchanged, validate
 
 
@@ -47,11 +48,12 @@ def _stage_delete(item: Item) -> None:
 def _stage_content(context: Context, item: Item, tree: dict[str, Any], updated: int, text: str) -> None:
     current = item.current
     status = 200 if is_present(current) else 201
-    if current is not None and unchanged(tree, current):
+    spelling = item.spelling if item.spelling is not None and tree is item.entry.request.resource else Spelling(tree)
+    if current is not None and unchanged(spelling, current):
         item.done(current, 200)
         return
     version = current.version + 1 if current else 1
     assert item.key is not None
-    write = make_write(context, item.key, tree, version, text, item.entry.request.method)
+    write = make_write(context, item.key, tree, spelling, version, text, item.entry.request.method)
     item.writes = (write,)
     item.done(Stored(item.key, version, updated, write.content, write.method), status)

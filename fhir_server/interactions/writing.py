@@ -11,7 +11,7 @@ from fhir_server.core.query import Everything, Key, Stored
 from fhir_server.core.request import FhirRequest, FhirResponse, Principal
 from fhir_server.interactions import activation
 from fhir_server.interactions.context import Context
-from fhir_server.interactions.stamp import instant, stamp
+from fhir_server.interactions.stamp import Spelling, instant, stamp
 from fhir_server.search.index import index
 
 
@@ -36,10 +36,12 @@ async def current_of(context: Context, principal: Principal, key: Key) -> Stored
     return stored
 
 
-def make_write(context: Context, key: Key, tree: dict[str, Any], version: int, updated: str, method: str) -> Write:
-    """Return the write of ``tree`` as the given version."""
-    stamped = stamp(tree, key.id, version, updated)
-    return Write(key, version, json.encode(stamped), index(context.search, stamped), method)
+def make_write(
+    context: Context, key: Key, tree: dict[str, Any], spelling: Spelling, version: int, updated: str, method: str
+) -> Write:
+    """Return the write of ``tree``, which is spelt so, as the given version."""
+    entries = index(context.search, stamp(tree, key.id, version, updated))
+    return Write(key, version, spelling.at(key.id, version, updated), entries, method)
 
 
 async def save(
@@ -51,20 +53,21 @@ async def save(
     claims: Sequence[Claim] = (),
 ) -> Stored:
     """Commit ``tree`` as the version after ``current``; return it, or ``current`` where nothing would change."""
-    if current is not None and unchanged(tree, current):
+    spelling = Spelling(tree)
+    if current is not None and unchanged(spelling, current):
         return current
     updated = moment(context, (current,))
     version = current.version + 1 if current else 1
-    write = make_write(context, key, tree, version, instant(updated), method)
+    write = make_write(context, key, tree, spelling, version, instant(updated), method)
     await context.store.commit(ChangeSet((write,), updated, tuple(claims)))
     return Stored(key, version, updated, write.content, method)
 
 
-def unchanged(tree: dict[str, Any], current: Stored) -> bool:
-    """Return True if storing ``tree`` would only repeat the current content: then no version is made."""
-    if current.content is None:
+def unchanged(spelling: Spelling, current: Stored) -> bool:
+    """Return True if storing what is spelt so would only repeat the current content: then no version is made."""
+    if current.content is None or not current.content.endswith(spelling.rest):
         return False
-    return json.encode(stamp(tree, current.key.id, current.version, instant(current.updated))) == current.content
+    return spelling.at(current.key.id, current.version, instant(current.updated)) == current.content
 
 
 def moment(context: Context, currents: Sequence[Stored | None]) -> int:

@@ -118,7 +118,7 @@ async def served(handle: Handle, listening: Sequence[socket.socket]) -> AsyncIte
             response = await handle(
                 FhirRequest(
                     interaction=Interaction.BUNDLE,
-                    resource=json.decode(asked.body),
+                    resource=json.decode_own(asked.body),
                     method="POST",
                     base=asked.base,
                     preferences=asked.preferences,
