@@ -8,6 +8,7 @@ Each JSON member costs one dictionary access and one call; a table entry compile
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from fhir_server.core import json
 from fhir_server.definitions.model import Constraint, Definitions, Element, TypeRef
 from fhir_server.fhirpath import narrative
 from fhir_server.validation import bindings, references
@@ -21,6 +22,9 @@ Table = dict[str, tuple[Gate, int]]
 #: Width of the counter that a choice element has in the sum of weights: more members than FHIR has types.
 _CHOICE_BITS = 8
 _REMEMBERED = 8192
+_LONGEST_REMEMBERED = 1024  # bytes
+#: Data types whose values repeat so often that spelling them costs less than looking at them.
+_REPEATING_TYPES = frozenset(("CodeableConcept",))
 
 
 def _refuse(_: Any, __: Scope) -> bool:
@@ -217,6 +221,8 @@ class Gates:
             return _refuse
         constraints = _merged(structure.constraints, extra)
         key = (code, *(constraint.key for constraint in constraints))
+        if code in _REPEATING_TYPES and all(constraint.key in STRUCTURAL for constraint in constraints):
+            return self._cached(key, lambda: _remembering(self._object(code, code, constraints)))
         return self._cached(key, lambda: self._object(code, code, constraints))
 
     def _reference(self, targets: tuple[str, ...]) -> Gate:
@@ -302,8 +308,32 @@ def _object_gate(table: Table, weights: Weights, rules: list[tuple[int, Callable
     return weighed
 
 
+def _remembering(gate: Gate) -> Gate:
+    """Return a gate that knows again what it has let through; what may refer to a contained resource it looks at."""
+    seen: set[bytes] = set()
+
+    def check(value: Any, scope: Scope) -> bool:
+        try:
+            text = json.encode(value)
+        except (TypeError, ValueError):  # no JSON
+            return False
+        if text in seen:
+            return True
+        if not gate(value, scope):
+            return False
+        if len(text) <= _LONGEST_REMEMBERED and b'"#' not in text:
+            if len(seen) >= _REMEMBERED:
+                seen.clear()
+            seen.add(text)
+        return True
+
+    return check
+
+
 def _primitive(name: str) -> Gate:
-    accepts = remember(PRIMITIVES[name].accepts) if name in REPEATING else PRIMITIVES[name].accepts
+    if name in REPEATING:
+        return remember(PRIMITIVES[name].accepts)
+    accepts = PRIMITIVES[name].accepts
     return lambda value, _: accepts(value)
 
 

@@ -177,11 +177,11 @@ def too_long(type_name: str, value: object) -> bool:
     return len(value) > (64 if type_name == "id" else MAX_STRING)
 
 
-def remember(accepts: Callable[[str], bool]) -> Callable[[object], bool]:
-    """Wrap a predicate over text with a bounded memory of short accepted values."""
+def remember(accepts: Callable[[str], bool]) -> Callable[[object, object], bool]:
+    """Wrap a predicate over text with a bounded memory of short accepted values; what comes second is not looked at."""
     accepted: set[str] = set()
 
-    def check(value: object) -> bool:
+    def check(value: object, _: object = None) -> bool:
         if type(value) is not str:
             return False
         if value in accepted:
