@@ -325,3 +325,22 @@ def test_a_hash_is_the_same_whether_remembered_or_not() -> None:
 
 def test_cluster_times_survive_sealing() -> None:
     assert Position("order", "", (b"x",), 5, 6).moment == Timestamp(5, 6)
+
+
+async def test_a_unit_is_found_as_older_versions_spelt_it(mongo: MongoStore) -> None:
+    await fill(mongo, 1, 2)
+    heavy = InRange("Observation.value", (Condition("low", "ge", 1),), "kg")
+    assert await mongo.count(Query(("Observation",), heavy)) == 1
+    older = {"$set": {"r.$[].u": ["kg"]}}
+    await mongo._database["resource"].update_many({"t": "Observation", "r.u": {"$exists": True}}, older)
+    assert await mongo.count(Query(("Observation",), heavy)) == 1
+    other = InRange("Observation.value", (Condition("low", "ge", 1),), "g")
+    assert await mongo.count(Query(("Observation",), other)) == 0
+
+
+async def test_a_text_that_is_a_term_has_no_second_term(mongo: MongoStore) -> None:
+    index = Index(terms=("Patient._profile=urn:p",), texts=(("Patient._profile", "urn:p", "urn:p"),))
+    await mongo.commit(ChangeSet((Write(Key("Patient", "1"), 1, b"{}", index, "PUT"),), 1))
+    stored = await mongo._database["resource"].find_one({"_id": "Patient/1"})
+    assert stored is not None
+    assert len(stored["s"]) == 2  # that of the type, and the uri's

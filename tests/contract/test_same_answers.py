@@ -26,6 +26,7 @@ from fhir_server.storage.memory import MemoryStore
 from fhir_server.storage.mongo import compile as compile_module
 from fhir_server.storage.mongo import hops as hops_module
 from fhir_server.storage.mongo import plan as plan_module
+from fhir_server.storage.mongo.layout import TermHasher
 from fhir_server.storage.mongo.position import Position
 from fhir_server.storage.mongo.store import MongoStore
 from tests.contract.conftest import FixedClock
@@ -178,8 +179,8 @@ def _prefix_is_equality(monkeypatch: pytest.MonkeyPatch) -> None:
 def _conditions_may_meet_different_entries(monkeypatch: pytest.MonkeyPatch) -> None:
     right = compile_module._range
 
-    def wrong(node: InRange) -> dict[str, object]:
-        entry = right(node)
+    def wrong(node: InRange, hasher: TermHasher) -> dict[str, object]:
+        entry = right(node, hasher)
         return {name: entry[name] for name in list(entry)[-1:]}
 
     monkeypatch.setattr(compile_module, "_range", wrong)

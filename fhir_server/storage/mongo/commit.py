@@ -13,7 +13,16 @@ from fhir_server.core.query import Key
 from fhir_server.storage.mongo import layout
 from fhir_server.storage.mongo.atomic import atomically
 from fhir_server.storage.mongo.failures import DUPLICATE_KEY, TRANSIENT
-from fhir_server.storage.mongo.layout import CLAIM, HISTORY, RESOURCE, CreationOrder, Document, TermHasher, key_of
+from fhir_server.storage.mongo.layout import (
+    CLAIM,
+    HISTORY,
+    RESOURCE,
+    VERSION_ROW,
+    CreationOrder,
+    Document,
+    TermHasher,
+    key_of,
+)
 from fhir_server.storage.mongo.searching import Searcher
 from fhir_server.storage.mongo.tables import MongoTables
 
@@ -72,8 +81,11 @@ class Committer:
 
     async def _replace(self, session: AsyncClientSession, writes: Sequence[Write], updated: int) -> None:
         names = [str(write.key) for write in writes]
-        found = self._database[RESOURCE].find({"_id": {"$in": names}}, session=session, hint={"_id": 1})
-        before = {document["_id"]: document async for document in found}
+        needed = (
+            VERSION_ROW if all(write.content is not None for write in writes) else None
+        )  # a deletion keeps the index
+        found = self._database[RESOURCE].find({"_id": {"$in": names}}, needed, session=session, hint={"_id": 1})
+        before = {document["_id"]: document for document in await found.to_list()}
         stale = tuple(write.key for write in writes if before.get(str(write.key), {"v": 0})["v"] != write.version - 1)
         if stale:
             raise VersionConflict(stale)

@@ -71,7 +71,7 @@ def compile_node(node: Node, hasher: TermHasher, resolved: Resolved, prefix: str
         case AnyTerm(terms):
             return _terms([hasher(term) for term in terms], prefix)
         case InRange():
-            return {f"{prefix}r": {"$elemMatch": _range(node)}}
+            return {f"{prefix}r": {"$elemMatch": _range(node, hasher)}}
         case TextMatch(key, text, "exact") if has_exact_terms(key):
             return _terms([hasher(exact_term(key, text))], prefix)
         case TextMatch():
@@ -107,12 +107,12 @@ def _names(names: list[str]) -> Document:
     return {"_id": names[0] if len(names) == 1 else {"$in": names}}
 
 
-def _range(node: InRange) -> Document:
+def _range(node: InRange, hasher: TermHasher) -> Document:
     entry: Document = {"p": node.key}
     for condition in node.conditions:
         _add_bound(entry.setdefault("l" if condition.bound == "low" else "h", {}), condition)
     if node.unit is not None:
-        entry["u"] = node.unit
+        entry["u"] = {"$in": [hasher.unit(node.unit), node.unit]}  # spelt out in what was written by older versions
     return entry
 
 

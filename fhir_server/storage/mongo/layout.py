@@ -3,9 +3,9 @@
 Collection ``resource``, one document per resource: ``_id`` Type/id · ``t`` type · ``v`` version · ``lu`` last updated,
 ms · ``k`` place in the order of creation · ``m`` HTTP method · ``raw`` the exact JSON · ``g`` index generation; index:
 ``d`` clinical date · ``o`` ``d`` and ``k`` as 16 sortable bytes · ``s`` hashed terms, that of the type first · ``r``
-ranges {p,l,h,u} · ``n`` texts {p,s,e} · ``f`` readable values by code (``fx``: some codes are respelled) · ``pr``
-present codes that have no values. A deletion has ``x`` true, no ``raw``, and its last index under ``p`` (for access
-only), where no search finds it.
+ranges {p,l,h,u}, the units ``u`` as numbers · ``n`` texts {p,s,e} · ``f`` readable values by code (``fx``: some codes
+are respelled) · ``pr`` present codes that have no values. A deletion has ``x`` true, no ``raw``, and its last index
+under ``p`` (for access only), where no search finds it.
 
 Collection ``history``, one document per superseded version: ``_id`` Type/id/version and the same fields without the
 index; ``e`` is the moment it was superseded.
@@ -52,6 +52,7 @@ class TermHasher:
         self._size = size
         self._young: dict[str, bytes] = {}
         self._old: dict[str, bytes] = {}
+        self._units: dict[tuple[str, ...], list[int]] = {}
 
     def __call__(self, term: str) -> bytes:
         """Return the hash of one term."""
@@ -61,6 +62,19 @@ class TermHasher:
         """Return the hash of each term."""
         young = self._young.get
         return [young(term) or self._remember(term) for term in terms]
+
+    def unit(self, unit: str) -> int:
+        """Return the 64 bits that stand for a unit: many are stored with each quantity, and no index is over them."""
+        return int.from_bytes(self(f"unit={unit}")[:8], "big", signed=True)
+
+    def units(self, units: tuple[str, ...]) -> list[int]:
+        """Return what stands for each of a quantity's units."""
+        found = self._units.get(units)
+        if found is None:
+            if len(self._units) >= self._size:
+                self._units.clear()
+            found = self._units[units] = [self.unit(unit) for unit in units]
+        return found
 
     def _remember(self, term: str) -> bytes:
         found = self._old.get(term) or self.forget(term)
@@ -136,11 +150,13 @@ def bounded(number: float) -> float:
 
 def index_fields(hasher: TermHasher, resource_type: str, index: Index) -> Document:
     """Return the fields that searches use, empty ones left out."""
-    terms = [type_term(resource_type), *index.terms]
-    terms += [exact_term(key, original) for key, _, original in index.texts if has_exact_terms(key)]
-    fields: Document = {"s": hasher.all(dict.fromkeys(terms))}
+    terms = dict.fromkeys((type_term(resource_type), *index.terms))
+    for key, _, original in index.texts:  # that of a uri is found by its plain term
+        if has_exact_terms(key) and f"{key}={original}" not in terms:
+            terms[exact_term(key, original)] = None
+    fields: Document = {"s": hasher.all(terms)}
     if index.ranges:
-        fields["r"] = [_range(*entry) for entry in index.ranges]
+        fields["r"] = [_range(hasher, *entry) for entry in index.ranges]
     if index.texts:
         fields["n"] = [
             {"p": key, "s": folded, "e": original} if folded != original else {"p": key, "s": folded}
@@ -159,10 +175,10 @@ def index_fields(hasher: TermHasher, resource_type: str, index: Index) -> Docume
     return fields
 
 
-def _range(key: str, low: float, high: float, units: Sequence[str]) -> Document:
+def _range(hasher: TermHasher, key: str, low: float, high: float, units: tuple[str, ...]) -> Document:
     if not _MIN_INT <= low <= high <= _MAX_INT:
         low, high = bounded(low), bounded(high)
-    return {"p": key, "l": low, "h": high, "u": units} if units else {"p": key, "l": low, "h": high}
+    return {"p": key, "l": low, "h": high, "u": hasher.units(units)} if units else {"p": key, "l": low, "h": high}
 
 
 def current_document(hasher: TermHasher, write: Write, updated: int, place: int, generation: int = 0) -> Document:
