@@ -20,6 +20,8 @@ from typing import NamedTuple, cast
 import uvloop
 
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
+_CHUNKED = re.compile(rb"(?i)\r\ntransfer-encoding: *chunked")
+_LAST_CHUNK = b"\r\n0\r\n\r\n"
 _FRAME = struct.Struct("<II")
 
 
@@ -88,6 +90,8 @@ class Connection(asyncio.Protocol):
         self.done = done
         self.head = b""
         self.missing = 0
+        self.chunked = False
+        self.tail = b""
         self.status = b""
         self.started = 0.0
         self.weight = 1
@@ -118,7 +122,9 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read status and length; when an answer is complete, count it and send the next request."""
-        if self.missing:
+        if self.chunked:
+            self.tail = (self.tail + data[-len(_LAST_CHUNK) :])[-len(_LAST_CHUNK) :]
+        elif self.missing:
             self.missing -= len(data)
         else:
             head = self.head + data if self.head else data
@@ -129,15 +135,18 @@ class Connection(asyncio.Protocol):
             self.head = b""
             self.status = head[9:12]
             length = _LENGTH.search(head, 0, end)
-            if length is None and self.status not in (b"204", b"304"):
+            self.chunked = _CHUNKED.search(head, 0, end) is not None
+            self.tail = head[end + 2 :][-len(_LAST_CHUNK) :]
+            if length is None and not self.chunked and self.status not in (b"204", b"304"):
                 self.tally.errors["answer without Content-Length"] += 1
                 self.finish()
                 return
-            self.missing = (int(length[1]) if length else 0) - (len(head) - end - 4)
+            self.missing = 0 if self.chunked else (int(length[1]) if length else 0) - (len(head) - end - 4)
         tally = self.tally
         tally.received += len(data)
-        if self.missing > 0:
+        if self.missing > 0 or (self.chunked and self.tail != _LAST_CHUNK):
             return
+        self.chunked = False
         now = time.perf_counter()
         tally.latencies.append(now - self.started)
         tally.statuses[self.status.decode()] += 1
