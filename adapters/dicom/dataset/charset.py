@@ -94,8 +94,9 @@ def _of_python(name: str) -> Charset:
 
 
 _TEXT_CODECS: Final = frozenset({
-    "ascii", "latin_1", "utf_8", "euc_jp", "euc_kr", "big5", "cp950", "gb18030", "gbk", "gb2312", "johab", "cp1250", "cp1251",
-    "cp1252", "cp1253", "cp1254", "cp1255", "cp1256", "cp874", *(f"iso8859_{part}" for part in range(1, 17)),
+    "ascii", "latin_1", "utf_8", "euc_jp", "euc_kr", "big5", "cp950", "gb18030", "gbk", "gb2312", "johab", "cp1250",
+    "cp1251", "cp1252", "cp1253", "cp1254", "cp1255", "cp1256", "cp874",
+    *(f"iso8859_{part}" for part in range(1, 17)),
 })  # fmt: skip
 
 

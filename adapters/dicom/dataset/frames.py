@@ -15,6 +15,7 @@ _EXTENDED_LENGTHS: Final = 0x7FE00002
 _VIDEO: Final = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in range(100, 109))
 #: how a compressed image begins: JPEG and JPEG-LS, JPEG 2000 codestream, JP2 file
 _STARTS: Final = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  ")
+MOST_FRAMES: Final = 1 << 20  # and fragments
 _END_MARKER: Final = b"\xff\xd9"
 
 
@@ -58,7 +59,7 @@ def frames(file: bytes | memoryview, header: Header) -> Frames:
     if pixels.length >= 0:
         length = min(pixels.length, max(len(data) - pixels.offset, 0))
         return _native(pixels.tag, pixels.offset, length, pixels.length, header)
-    table, fragments = _fragments(data, pixels.tag, pixels.offset)
+    table, fragments = _fragments(data, pixels.tag, pixels.offset, header.frames)
     groups = _grouped(data, table, fragments, header)
     return Frames(tag=pixels.tag, encapsulated=True, ranges=groups)
 
@@ -82,6 +83,8 @@ def _native(tag: int, offset: int, there: int, declared: int, header: Header) ->
     if not bits:
         return Frames(tag=tag, encapsulated=False)
     count = min(header.frames, there * 8 // bits)
+    if count > MOST_FRAMES:
+        raise Malformed(tag, f"There are more than {MOST_FRAMES} frames.")
     if bits % 8 == 0:
         size = bits // 8
         ranges = tuple((Range(offset + at * size, size),) for at in range(count))
@@ -105,8 +108,11 @@ def _frame_bits(header: Header) -> int:
     return rows * columns * samples * allocated
 
 
-def _fragments(data: bytes | memoryview, tag: int, offset: int) -> tuple[tuple[int, ...], list[_Fragment]]:
-    """Return the basic offset table and the fragments; a file that ends early has those that are whole."""
+def _fragments(data: bytes | memoryview, tag: int, offset: int, frames: int) -> tuple[tuple[int, ...], list[_Fragment]]:
+    """Return the basic offset table and the fragments; a file that ends early has those that are whole.
+
+    A table that has not one offset for each frame is empty.
+    """
     table: tuple[int, ...] | None = None
     fragments: list[_Fragment] = []
     at = first = offset
@@ -123,10 +129,12 @@ def _fragments(data: bytes | memoryview, tag: int, offset: int) -> tuple[tuple[i
         if length < 0:
             raise Malformed(tag, "A fragment of the pixels has an undefined length.")
         if table is None:
-            table = struct.unpack_from(f"<{length // 4}I", data, at)
+            table = struct.unpack_from(f"<{frames}I", data, at) if length == frames * 4 else ()
             first = at + length
         else:
             fragments.append(_Fragment(begin - first, at, length))
+            if len(fragments) > MOST_FRAMES:
+                raise Malformed(tag, f"The pixels have more than {MOST_FRAMES} fragments.")
         at += length
     return table or (), fragments
 
@@ -145,7 +153,7 @@ def _grouped(
         return _split(fragments, begins)
     if len(fragments) == count:
         lengths = _extended_lengths(data, header) if not table else ()
-        if len(lengths) != count:
+        if not lengths:
             return tuple((Range(part.offset, part.length),) for part in fragments)
         return tuple(
             (Range(part.offset, min(part.length, length)),) for part, length in zip(fragments, lengths, strict=True)
@@ -172,8 +180,8 @@ def _extended_lengths(data: bytes | memoryview, header: Header) -> tuple[int, ..
     if opened is None:
         return ()
     for tag, _, offset, length, _ in Walk(data, opened.at, len(data), opened.syntax):
-        if tag == _EXTENDED_LENGTHS and length >= 0:
-            return struct.unpack_from(f"<{length // 8}Q", data, offset)
+        if tag == _EXTENDED_LENGTHS and length == header.frames * 8:
+            return struct.unpack_from(f"<{header.frames}Q", data, offset)
         if tag > _EXTENDED_LENGTHS:
             break
     return ()

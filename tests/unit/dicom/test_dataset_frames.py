@@ -89,6 +89,18 @@ def _fields(header: object) -> dict:
     return {name: getattr(header, name) for name in header.__struct_fields__}  # type: ignore[attr-defined]  # msgspec
 
 
+def test_more_frames_than_there_can_be_are_malformed() -> None:
+    raw = identified(
+        short(0x00280008, "IS", b"2000000 "),
+        short(0x00280010, "US", b"\1\0"),
+        short(0x00280011, "US", b"\1\0"),
+        short(0x00280100, "US", b"\1\0"),
+        long(0x7FE00010, "OW", bytes(300000)),
+    )
+    with pytest.raises(Malformed):
+        frames(raw, read_header(raw))
+
+
 def test_missing_dimensions_make_equal_parts() -> None:
     raw = identified(short(0x00280008, "IS", b"2 "), long(0x7FE00010, "OW", b"abcdef"))
     assert _found(raw)[1] == [b"abc", b"def"]
