@@ -46,12 +46,13 @@ def run_apart(module: str, arguments: Sequence[str]) -> int:
 
 
 class Orthanc:
-    """A running Orthanc with an empty store."""
+    """A running Orthanc with an empty store. ``nagle``: its DICOM connections delay small messages, as by default."""
 
-    def __init__(self, folder: Path, title: str = "ORTHANC") -> None:
+    def __init__(self, folder: Path, title: str = "ORTHANC", *, nagle: bool = False) -> None:
         assert is_apart(), "only inside run_apart"
         self.folder = folder
         self.title = title
+        self.nagle = nagle
         self.port = free_port()
         self.dicom = free_port()
         self.child: Child | None = None
@@ -81,7 +82,9 @@ class Orthanc:
         }
         path = self.folder / "orthanc.json"
         path.write_text(json.dumps(settings))
-        environment = {**os.environ, "TCP_NODELAY": "1"}
+        environment = {name: value for name, value in os.environ.items() if name != "TCP_NODELAY"}
+        if not self.nagle:
+            environment["TCP_NODELAY"] = "1"
         self.child = Child([str(PROGRAM), str(path)], self.folder / "orthanc.log", environment)
         for port in (self.port, self.dicom):
             self.child.wait_for_port(port, 30)

@@ -22,7 +22,7 @@ from fhir_server.settings import Settings, SettingsError
 from fhir_server.wiring.feeds import adapter_context, open_journal
 from fhir_server.wiring.imaging import Imaging, check_files, peers, ports
 
-_BEAT_SECONDS = 1.0
+_BEAT_SECONDS = 0.25
 
 
 def main(arguments: list[str]) -> int:
@@ -66,6 +66,7 @@ async def _run(settings: Settings, rooms: wiring.Rooms, url: str, place: Place, 
         gc.freeze()
         jobs = [
             asyncio.create_task(wiring.keep_current(door, announcer, settings)),
+            asyncio.create_task(imaging.archive.run()),
             asyncio.create_task(_watch(imaging, counters)),
         ]
         for listener, descriptor in zip(imaging.listeners, heard, strict=True):
@@ -74,7 +75,7 @@ async def _run(settings: Settings, rooms: wiring.Rooms, url: str, place: Place, 
         child.say("ready")
         await stopping.wait()
         await asyncio.gather(*(listener.stop() for listener in imaging.listeners))
-        await imaging.archive.stop()
+        await imaging.archive.stop(settings.drain_timeout)
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
@@ -89,10 +90,15 @@ async def _watch(imaging: Imaging, counters: ImagingCounters) -> None:
     """Tell the counters, for ever, how things stand."""
     told: dict[str, int] = {}
     while True:
-        for name in ("accepted", "rejected"):
-            total = sum(getattr(listener.counts, name) for listener in imaging.listeners)
+        totals = {
+            "accepted": sum(listener.counts.accepted for listener in imaging.listeners),
+            "rejected": sum(listener.counts.rejected for listener in imaging.listeners),
+            "indexed": imaging.archive.indexed,
+        }
+        for name, total in totals.items():
             counters.add(name, total - told.get(name, 0))
-            told[name] = total
+        told = totals
+        counters.set("waiting", imaging.archive.waiting)
         counters.set("connections", sum(listener.counts.open for listener in imaging.listeners))
         counters.set("resident", child.resident_bytes())
         counters.set("beat", time.time())
