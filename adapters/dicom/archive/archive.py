@@ -23,6 +23,7 @@ from adapters.dicom.archive.indexing import Indexing
 from adapters.dicom.archive.ledger import Ledger, PackState
 from adapters.dicom.archive.packs import Disk, OutOfRoomError, RealDisk, path_of
 from adapters.dicom.archive.recovery import PackNotes, Recovery
+from adapters.dicom.archive.rows import INSTANCE
 from adapters.dicom.archive.wave import WaveLimits, Waves
 from adapters.dicom.archive.writer import Kept, LargeObject, PackLimits, PackWriter
 from adapters.dicom.dataset.header import Header, Malformed
@@ -62,6 +63,7 @@ class Archive:
         clock, ids = context.clock, context.ids
         self._writer = PackWriter(folder, disk or RealDisk(), clock.now_ms, ids.new_id, self.options.packs)
         self._recent = Recent(self.options.recent)
+        self._tables = context.tables
         self._ledger = Ledger()
         self._indexing = Indexing(context, self.read, self.options.patients)
         self._waves = Waves(self._indexing.write, self.options.waves, self._indexed)
@@ -186,7 +188,7 @@ class Archive:
     async def _keep(self, header: Header, file: "bytes | LargeObject", sender: Sender, wait: bool) -> Verdict:
         """Keep what was examined; the same bytes once more are not kept again."""
         uid = header.sop_instance
-        known = await self._recent.begin(uid)
+        known = await self._known(header)
         if known is not None and known == await _digest(file):
             if isinstance(file, LargeObject):
                 await asyncio.to_thread(file.abandon)
@@ -209,6 +211,25 @@ class Archive:
         if fate is not None:
             return verdict(header, await fate)
         return verdict(header, Fate.STORED if known is None else Fate.CONFLICT)
+
+    async def _known(self, header: Header) -> bytes | None:
+        """Return the hash of the object with this UID if it was kept lately and has not been deleted since."""
+        uid = header.sop_instance
+        known = await self._recent.begin(uid)
+        if known is None or await self._is_there(header):
+            return known
+        self._recent.forget(uid)
+        return await self._recent.begin(uid)
+
+    async def _is_there(self, header: Header) -> bool:
+        """Return whether the index has it, once all that waits of its study is indexed."""
+        try:
+            if await self._tables.get(INSTANCE, (header.sop_instance,)):
+                return True
+            await self._waves.settled(header.study)
+            return bool(await self._tables.get(INSTANCE, (header.sop_instance,)))
+        except StoreUnavailable:
+            return True  # deleting needs the database as well
 
     def _is_kept(
         self,

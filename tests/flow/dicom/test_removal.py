@@ -129,6 +129,14 @@ async def test_a_deleted_instance_is_gone_and_can_come_again(world: World) -> No
     assert await world.counts() == (1, 2)
 
 
+async def test_what_was_deleted_is_kept_again_when_it_is_sent_again(world: World) -> None:
+    again = made(STUDY, A, f"{A}.2", IS00200011=1, IS00200013=2)
+    assert await world.keep(again) == [Fate.DUPLICATE]
+    await world.removal.delete(STUDY, A, f"{A}.2")
+    assert await world.keep(again) == [Fate.STORED]
+    assert await world.counts() == (2, 4)
+
+
 async def test_a_deleted_study_leaves_no_row_and_no_imaging_study(world: World) -> None:
     metadata = SeriesMetadata(world.client.tables, world.archive.path)
     await metadata.document(STUDY, A)
