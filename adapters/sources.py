@@ -70,6 +70,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ``systems``: URIs of its names of coding systems, ``{"99LAB": "urn:oid:..."}``. ``sync``: an acknowledgement
     waits until the message is applied (None: the port's). ``join``: a line that is no segment continues the one before
     it. ``lanes``: what is kept in order, each patient's messages or all of the source's.
+    ``dicom_titles``: AE titles of its modalities, ``dicom_issuers``: its names in Issuer of Patient ID (0010,0021):
+    the Patient IDs of such images are of the source's own system, so that images and messages meet at one patient.
     """
 
     name: str = ""
@@ -90,6 +92,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     sync: bool | None = None
     join: bool = False
     lanes: Literal["patient", "source"] = "patient"
+    dicom_titles: tuple[str, ...] = ()
+    dicom_issuers: tuple[str, ...] = ()
 
     @property
     def timezone(self) -> ZoneInfo:

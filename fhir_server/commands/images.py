@@ -1,5 +1,6 @@
 """The archive of images as a command opens it, beside a running server or alone."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
@@ -35,10 +36,13 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Images]:
             context = feeds.adapter_context(settings, door.handle, journal, store.tables)
             archive = imaging.open_archive(settings, context)
             await store.tables.prepare(LAYOUTS)
+            running = asyncio.create_task(archive.run())
             try:
                 yield Images(archive, ImageIndex(store.tables), f"{context.base.rpartition('/')[0]}/dicomweb")
                 await archive.settled()
             finally:
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
                 await archive.stop()
                 await door.finish(settings.drain_timeout)
     finally:

@@ -7,12 +7,15 @@ from typing import Any
 import msgspec
 
 from adapters.context import Context
-from adapters.dicom.archive.archive import Archive
+from adapters.dicom.archive.archive import Archive, ArchiveOptions
+from adapters.dicom.fhir.patient import PatientSystems
 from adapters.dicom.network.acceptor import Listener, PortOptions, server_context
 from adapters.dicom.network.peers import Peer, Peers, is_title
 from adapters.dicom.services import registry
+from adapters.sources import Sources
 from fhir_server.http.imaging_counters import ImagingCounters
 from fhir_server.settings import ALLOW_PUBLIC, Settings, SettingsError, is_loopback
+from fhir_server.wiring.feeds import load_sources
 
 _FILES = ("certificate", "key", "client_authorities")
 
@@ -57,8 +60,19 @@ def check_files(chosen: Sequence[PortOptions]) -> None:
 
 
 def open_archive(settings: Settings, context: Context) -> Archive:
-    """Return the archive in the data folder."""
-    return Archive(context, settings.images_folder)
+    """Return the archive in the data folder; raise SettingsError for a source that cannot be used."""
+    options = ArchiveOptions(patients=patient_systems(load_sources(settings)))
+    return Archive(context, settings.images_folder, options)
+
+
+def patient_systems(sources: Sources) -> PatientSystems:
+    """Return which systems Patient IDs are of: a source's, by its issuers and titles, or those of the only source."""
+    systems = {source.name: source.patient_identifier_system() for source in sources.all}
+    issuers = {issuer: systems[source.name] for source in sources.all for issuer in source.dicom_issuers}
+    titles = {title: systems[source.name] for source in sources.all for title in source.dicom_titles}
+    if len(systems) == 1:
+        return PatientSystems(own=next(iter(systems.values())), issuers=issuers, titles=titles)
+    return PatientSystems(issuers=issuers, titles=titles)
 
 
 class Imaging:
