@@ -110,6 +110,7 @@ class CommitmentService:
         self._same = same
         self._asked: dict[str, tuple[Association, int]] = {}  # by row id: associations that may still be open
         self._news = asyncio.Event()
+        self._stopping = False
         self._task: asyncio.Task[None] | None = None
 
     def offers(self) -> Mapping[str, Offer]:
@@ -159,11 +160,14 @@ class CommitmentService:
 
     def start(self) -> None:
         """Go on with what is open, now and as requests come."""
+        self._stopping = False
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def stop(self) -> None:
         """Stop; what is open is gone on with at the next start."""
         if self._task is not None:
+            self._stopping = True  # as a wait that has just ended swallows the cancellation (Python 3.11)
+            self._news.set()
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
@@ -171,8 +175,8 @@ class CommitmentService:
 
     async def work(self) -> int | None:
         """Do everything that is due; return in how many ms more will be, None if nothing is open."""
-        while True:
-            now = self._clock.now_ms()
+        now = self._clock.now_ms()
+        while not self._stopping:
             due = (In("state", ("open", "checked")), Between("due", high=now))
             rows = await self._tables.find(RowQuery(table=COMMITMENT, where=due, limit=20, order=(("due", False),)))
             if not rows:
@@ -187,7 +191,7 @@ class CommitmentService:
         return max(_read(rows[0]).due - now, 1) if rows else None
 
     async def _run(self) -> None:
-        while True:
+        while not self._stopping:
             self._news.clear()
             try:
                 pause = await self.work()

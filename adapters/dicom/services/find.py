@@ -86,7 +86,7 @@ class FindService:
                     return answer(command, Status.OUT_OF_RESOURCES, comment=text)
                 left -= 1
                 status = Status.PENDING if complete else Status.PENDING_WARNING
-                dataset = encoded(made, wanted, request, association)
+                dataset = encoded(made, request, association)
                 await association.send(request.context_id, answer(command, status, instance=""), dataset)
         return answer(command)
 

@@ -10,7 +10,7 @@ import msgspec
 from adapters.dicom.archive.find import Found, ImageQuery, Match
 from adapters.dicom.dataset import names
 from adapters.dicom.dataset.charset_writing import choose
-from adapters.dicom.dataset.coding import decode_dataset, encode_dataset, texts
+from adapters.dicom.dataset.coding import declared, decode_dataset, encode_dataset, texts
 from adapters.dicom.dataset.reader import Malformed
 from adapters.dicom.model import Attributes, Level
 from adapters.dicom.network.association import Association
@@ -27,7 +27,6 @@ UNIQUE: Final = {
 }
 _LEVEL: Final = "00080052"
 _RETRIEVE_TITLE: Final = "00080054"
-_CHARSET: Final = "00080005"
 _JAPANESE: Final = (
     "ISO 2022 IR 13\\ISO 2022 IR 87",
     "\\ISO 2022 IR 87",
@@ -122,9 +121,9 @@ def answer_of(found: Found, identifier: Identifier, title: str) -> Attributes:
     return made
 
 
-def encoded(made: Attributes, wanted: Attributes, request: Request, association: Association) -> bytes:
+def encoded(made: Attributes, request: Request, association: Association) -> bytes:
     """Write an answer in a character set that the caller can read: its own, else what its entry says, else UTF-8."""
-    said = "\\".join(str(one or "") for one in wanted.get(_CHARSET, {}).get("Value") or ())
+    said = declared(request.dataset or b"", request.transfer_syntax)
     known = association.peer.charset if association.peer is not None else ""
     japanese = _JAPANESE if any(f"IR {number}" in f"{said} {known}" for number in (13, 87, 159)) else ()
     charset = choose("".join(texts(made)), *filter(None, (said, known)), *japanese)

@@ -122,8 +122,9 @@ def _converted(file: bytes, transfer_syntax: str) -> bytes:
     try:
         dataset = pydicom.dcmread(io.BytesIO(file), force=True)
         out = io.BytesIO()
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(transfer_syntax)
         implicit, little = transfer_syntax == IMPLICIT_LITTLE, transfer_syntax != EXPLICIT_BIG
-        dataset.save_as(out, implicit_vr=implicit, little_endian=little, enforce_file_format=False, overwrite=True)
+        dataset.save_as(out, implicit_vr=implicit, little_endian=little, enforce_file_format=True, overwrite=True)
     except Exception as error:
         raise Unsendable from error
     written = out.getvalue()
