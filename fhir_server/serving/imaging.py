@@ -9,6 +9,7 @@ import time
 
 import uvloop
 
+from adapters.dicom.archive.fields import LAYOUTS
 from fhir_server import wiring
 from fhir_server.core.change import StoreUnavailable
 from fhir_server.http import log
@@ -54,6 +55,7 @@ async def _run(settings: Settings, rooms: wiring.Rooms, url: str, place: Place, 
         if not await child.prepared(store, stopping):
             return
         await journal.prepare()
+        await store.tables.prepare(LAYOUTS)
         door = Door(rooms.context(store))
         announcer = wiring.announcer(door, store)
         await announcer.begin()
@@ -67,6 +69,7 @@ async def _run(settings: Settings, rooms: wiring.Rooms, url: str, place: Place, 
         jobs = [
             asyncio.create_task(wiring.keep_current(door, announcer, settings)),
             asyncio.create_task(imaging.archive.run()),
+            asyncio.create_task(imaging.upkeep.run()),
             asyncio.create_task(_watch(imaging, counters)),
         ]
         for listener, descriptor in zip(imaging.listeners, heard, strict=True):

@@ -8,6 +8,8 @@ import msgspec
 
 from adapters.context import Context
 from adapters.dicom.archive.archive import Archive, ArchiveOptions
+from adapters.dicom.archive.upkeep import Upkeep
+from adapters.dicom.archive.writer import PackLimits
 from adapters.dicom.fhir.patient import PatientSystems
 from adapters.dicom.network.acceptor import Listener, PortOptions, server_context
 from adapters.dicom.network.peers import Peer, Peers, is_title
@@ -61,7 +63,8 @@ def check_files(chosen: Sequence[PortOptions]) -> None:
 
 def open_archive(settings: Settings, context: Context) -> Archive:
     """Return the archive in the data folder; raise SettingsError for a source that cannot be used."""
-    options = ArchiveOptions(patients=patient_systems(load_sources(settings)))
+    packs = PackLimits(reserve=settings.images_reserve_mb * 1024 * 1024)
+    options = ArchiveOptions(packs=packs, patients=patient_systems(load_sources(settings)))
     return Archive(context, settings.images_folder, options)
 
 
@@ -80,6 +83,7 @@ class Imaging:
 
     def __init__(self, settings: Settings, context: Context, counters: ImagingCounters) -> None:
         self.archive = open_archive(settings, context)
+        self.upkeep = Upkeep(context, self.archive)
         self.peers = peers(settings)
         self._counters = counters
         private = frozenset(part.strip() for part in settings.dicom_private_classes.split(",") if part.strip())

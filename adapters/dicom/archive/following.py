@@ -5,9 +5,7 @@ later can have an earlier time. How far it has come is a row, so that nothing is
 that came since are looked at too: with a Patient ID that was merged away before.
 """
 
-import asyncio
 import contextlib
-import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
@@ -17,17 +15,14 @@ import msgspec
 from adapters.context import Context
 from adapters.dicom.archive.fields import FOLLOWED, STUDY
 from adapters.dicom.archive.reconcile import Reconciliation
-from adapters.dicom.archive.removal import TooManyChanges
 from adapters.dicom.archive.rows import read_study
 from adapters.dicom.services import door
-from fhir_server.core.change import StoreUnavailable
 from fhir_server.core.tables import Between, RowConflict, RowQuery, RowWrite
 
 _ROW: Final = "patients"
 _OVERLAP: Final = 3_000  # ms
 _PAGE: Final = "200"
 _MOST: Final = 500
-_log = logging.getLogger(__name__)
 
 
 class _Mark(msgspec.Struct, frozen=True):
@@ -43,15 +38,6 @@ class PatientFollower:
         self._tables = context.tables
         self._reconciliation = reconciliation
         self._seen: Mapping[str, str] = {}  # versions within the overlap
-
-    async def keep_following(self, pause: float = 5.0) -> None:
-        """Follow, for ever."""
-        while True:
-            try:
-                await self.follow()
-            except (StoreUnavailable, TooManyChanges, door.Unavailable) as error:
-                _log.warning("patients could not be followed: %s; trying again", type(error).__name__)
-            await asyncio.sleep(pause)
 
     async def follow(self) -> int:
         """Reconcile what has changed since the last time; return how many studies were corrected."""

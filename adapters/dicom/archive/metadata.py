@@ -19,10 +19,10 @@ import msgspec
 from adapters.dicom.archive.fields import METADATA, STUDY
 from adapters.dicom.archive.find import ImageIndex
 from adapters.dicom.archive.overlay import laid_over, overlay_of
+from adapters.dicom.archive.rows import read_study
 from adapters.dicom.dataset.json import to_json
 from adapters.dicom.dataset.reader import DEFLATED, EXPLICIT_BIG, IMPLICIT_LITTLE, Malformed
 from adapters.dicom.model import Attributes, Instance, Place, Series
-from fhir_server.core.change import StoreUnavailable
 from fhir_server.core.ports import Clock
 from fhir_server.core.tables import Between, RowConflict, RowQuery, RowWrite, Tables
 
@@ -34,6 +34,7 @@ _HEADER: Final = 12  # bytes before the value of an element with a 32-bit length
 _END_OF_ITEMS: Final = b"\xfe\xff\xdd\xe0\0\0\0\0"
 _PIXELS: Final = {0x7FE00008: "OF", 0x7FE00009: "OD", 0x7FE00010: "OW"}
 _HOUR: Final = 3_600_000
+_STUDIES: Final = 20
 _WORTH: Final = 50  # instances: fewer are as quickly read from their files
 
 _encode = msgspec.json.Encoder().encode
@@ -149,36 +150,40 @@ class SeriesMetadata:
             await self._tables.write(writes)
 
 
-async def keep_prepared(
-    metadata: SeriesMetadata,
-    tables: Tables,
-    clock: Clock,
-    *,
-    quiet: float = 5.0,
-    pause: float = 2.0,
-    idle: Callable[[], bool] = lambda: True,
-) -> None:
-    """Prepare, for ever, the larger series of studies that are ``quiet`` for so many seconds, when ``idle``."""
-    index = ImageIndex(tables)
-    mark = clock.now_ms() - _HOUR
-    while True:
-        if idle():
-            with contextlib.suppress(StoreUnavailable):
-                mark = await _prepare_since(metadata, index, tables, mark, clock.now_ms() - int(quiet * 1000))
-        await asyncio.sleep(pause)
+class Preparation:
+    """Prepares the larger series of studies to which nothing was added for ``quiet`` seconds, when ``idle``."""
 
+    def __init__(
+        self,
+        metadata: SeriesMetadata,
+        tables: Tables,
+        clock: Clock,
+        *,
+        quiet: float = 5.0,
+        idle: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._metadata = metadata
+        self._tables = tables
+        self._index = ImageIndex(tables)
+        self._clock = clock
+        self._quiet = int(quiet * 1000)
+        self._idle = idle
+        self._mark = clock.now_ms() - _HOUR  # what came before a restart is prepared as well
 
-async def _prepare_since(metadata: SeriesMetadata, index: ImageIndex, tables: Tables, mark: int, until: int) -> int:
-    """Prepare the series of the studies that arrived after ``mark`` up to ``until``; return the next mark."""
-    where = (Between("arrived", mark + 1, until),)
-    rows = await tables.find(RowQuery(table=STUDY, where=where, order=(("arrived", False),), limit=20))
-    for row in rows:
-        for series in await index.series(row.id):
-            if series.instances >= _WORTH:
-                await metadata.prepare(series.uid)
-        study = await index.study(row.id)
-        mark = max(mark, min(study.arrived, until)) if study else mark
-    return mark
+    async def prepare(self) -> int:
+        """Prepare what has become quiet since the last time, some studies at most; return how many series."""
+        until = self._clock.now_ms() - self._quiet
+        where = (Between("arrived", self._mark + 1, until),)
+        rows = await self._tables.find(RowQuery(table=STUDY, where=where, order=(("arrived", False),), limit=_STUDIES))
+        made = 0
+        for study in map(read_study, rows):
+            for series in await self._index.series(study.uid):
+                if not self._idle():
+                    return made
+                if series.instances >= _WORTH:
+                    made += await self._metadata.prepare(series.uid)
+            self._mark = max(self._mark, study.arrived)
+        return made
 
 
 def _attributes(path: Path, instance: Instance, overlay: Attributes | None, bulk: str) -> Attributes | None:

@@ -21,7 +21,6 @@ from adapters.dicom.dataset.reader import Malformed
 from adapters.dicom.fhir.codes import items, text
 from adapters.dicom.model import Attributes, Instance, Place
 from adapters.dicom.services.door import Unavailable
-from fhir_server.core.change import StoreUnavailable
 from fhir_server.core.tables import In, RowConflict, RowQuery
 
 _log = logging.getLogger(__name__)
@@ -45,13 +44,6 @@ class RejectionNotes:
         self._index = ImageIndex(context.tables)
         self._removal = removal
         self._read = read
-
-    async def keep_applied(self, pause: float = 2.0) -> None:
-        """Carry out, for ever, what waits."""
-        while True:
-            with contextlib.suppress(StoreUnavailable):
-                await self.apply()
-            await asyncio.sleep(pause)
 
     async def apply(self) -> int:
         """Carry out what waits; return how many instances were hidden."""

@@ -11,7 +11,7 @@ import pytest
 from adapters.dicom.archive import metadata
 from adapters.dicom.archive.fields import METADATA
 from adapters.dicom.archive.find import ImageIndex
-from adapters.dicom.archive.metadata import SeriesMetadata
+from adapters.dicom.archive.metadata import Preparation, SeriesMetadata
 from adapters.dicom.archive.rows import study_row
 from adapters.dicom.dataset.json import to_json
 from adapters.dicom.model import Place
@@ -37,6 +37,16 @@ class CountedTables(MemoryTables):
     async def find(self, query: Any) -> Any:
         self.asked += 1
         return await super().find(query)
+
+
+class SetClock:
+    """A clock that stands still."""
+
+    def __init__(self, ms: int) -> None:
+        self.ms = ms
+
+    def now_ms(self) -> int:
+        return self.ms
 
 
 @pytest.fixture
@@ -157,8 +167,14 @@ async def test_studies_that_have_become_quiet_are_prepared(
 ) -> None:
     monkeypatch.setattr(metadata, "_WORTH", 2)
     await packed(tables, tmp_path, [sample("CT_small.dcm")] * 2)
-    index = ImageIndex(tables)
-    assert await metadata._prepare_since(service, index, tables, 0, 1) == 0
-    assert not await tables.get(METADATA, (SERIES,))
-    assert await metadata._prepare_since(service, index, tables, 0, 10) == 2
+    clock = SetClock(3_600_000)
+    busy = False
+    preparation = Preparation(service, tables, clock, quiet=5.0, idle=lambda: not busy)
+    clock.ms = 5_001
+    assert await preparation.prepare() == 0
+    clock.ms, busy = 6_000, True
+    assert await preparation.prepare() == 0
+    busy = False
+    assert await preparation.prepare() == 1
     assert await tables.get(METADATA, (SERIES,))
+    assert await preparation.prepare() == 0
