@@ -12,6 +12,7 @@ from adapters.dicom.fhir.content import TooLarge
 from adapters.dicom.fhir.reports import SOP_CLASSES, resources
 from adapters.dicom.model import Instance, Place, State, Study
 from adapters.dicom.services import door
+from fhir_server.core.request import BASE_PATH
 
 _DOCUMENT = "00420011"  # Encapsulated Document
 _WITH_STATUS = frozenset(("DiagnosticReport", "DocumentReference", "Observation"))
@@ -65,15 +66,20 @@ class Derived:
         )
         try:
             file = await self._read(instance.place)
-            return await asyncio.to_thread(_resources, file, about)
+            return await asyncio.to_thread(_resources, file, about, self._url(instance))
         except (OSError, Malformed, TooLarge):
             return []
 
+    def _url(self, instance: Instance) -> str:
+        """Return where the object is had."""
+        root = f"{self._context.base.removesuffix(BASE_PATH)}/dicomweb"
+        return f"{root}/studies/{instance.study}/series/{instance.series}/instances/{instance.uid}"
 
-def _resources(file: bytes, about: About) -> list[Tree]:
+
+def _resources(file: bytes, about: About, url: str) -> list[Tree]:
     attributes = to_json(file, lambda *_: "")
     document = bulk_value(file, _DOCUMENT)[0] if _DOCUMENT in attributes else b""
-    return resources(attributes, about, document=document)
+    return resources(attributes, about, document=document, retrieve=url)
 
 
 def _entry(made: Tree, current: Tree | None, instance: Instance | None) -> Tree | None:

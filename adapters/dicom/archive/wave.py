@@ -172,4 +172,4 @@ class Waves:
             elif not watcher.done():
                 watcher.set_result(None)
         lane.watchers = left
-        lane.hurry = lane.hurry or bool(left)
+        lane.hurry = bool(left) or any(fate is not None for _, fate in lane.pending)
