@@ -195,7 +195,19 @@ class StepService:
         if not found:
             numbers = [door.escaped(number) for number in accessions_of(step.attributes)]
             found = await door.search_any(context, "ServiceRequest", "identifier", numbers)
+            found = await self._of_patient(found, text(step.attributes, "00100020"))
         return found
+
+    async def _of_patient(self, requests: list[Resource], number: str) -> list[Resource]:
+        """Return the requests whose patient is not known to have other numbers only."""
+        subjects = [str(one.get("subject", {}).get("reference", "")) for one in requests]
+        patients = await door.read_all(self._context, subjects)
+        chosen = []
+        for one, subject in zip(requests, subjects, strict=True):
+            known = [identifier.get("value") for identifier in patients.get(subject, {}).get("identifier", ())]
+            if not number or not known or number in known:
+                chosen.append(one)
+        return chosen
 
     async def _patient(self, step: Step, entries: list[Resource]) -> Resource:
         """Return a reference to the patient whom the step names; one who is not known is made."""

@@ -9,9 +9,8 @@ from adapters.dicom.model import Attributes
 from adapters.dicom.services.matching import project
 from adapters.dicom.services.worklist import Worklist, scheduled_request
 from adapters.hl7v2.mapping.engine import Mapper
-from fhir_server.storage.blobs import MemoryBlobs
-from fhir_server.storage.journal_memory import MemoryJournal
-from tests.flow.client import BASE, ZONE, Client
+from tests.flow.client import Client
+from tests.flow.dicom.adapter import adapter_context
 from tests.golden.hospital import PID, SOURCE, Hospital
 from tests.golden.laboratory import OMG, ORDER, obr, orc, segment
 from tests.golden.test_jp_imaging import OMI, STUDY, done, placed
@@ -32,10 +31,7 @@ def hospital(client: Client, mapper: Mapper) -> Hospital:
 
 @pytest.fixture
 def adapter(client: Client) -> Context:
-    return Context(
-        handle=client.door.handle, tables=client.tables, journal=MemoryJournal(client.context.clock),
-        blobs=MemoryBlobs(), clock=client.context.clock, ids=client.context.ids, zone=ZONE, base=BASE,
-    )  # fmt: skip
+    return adapter_context(client)
 
 
 @pytest.fixture

@@ -9,10 +9,8 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from adapters.context import Context
 from adapters.dicom.archive.archive import Archive
 from adapters.dicom.archive.overlay import overlay_of
 from adapters.dicom.archive.rows import LAYOUTS
@@ -23,9 +21,8 @@ from adapters.dicom.services import registry, rows
 from adapters.dicom.services.assembly import ServiceLimits, Services
 from adapters.dicom.services.calling import Caller
 from adapters.dicom.services.commitment import Patience
-from fhir_server.storage.blobs import MemoryBlobs
-from fhir_server.storage.journal_memory import MemoryJournal
-from tests.flow.client import BASE, ZONE, Client
+from tests.flow.client import Client
+from tests.flow.dicom.adapter import adapter_context
 
 TITLE = "RENKEI"
 SENDER = Sender(way=Way.DIMSE, name="CT1")
@@ -90,19 +87,8 @@ async def running(client: Client, folder: Path, **more: Any) -> AsyncIterator[No
         await node.archive.stop()
 
 
-def adapter_context(client: Client) -> Context:
-    """Return what adapters are given."""
-    return Context(
-        handle=client.door.handle, tables=client.tables, journal=MemoryJournal(client.context.clock),
-        blobs=MemoryBlobs(), clock=client.context.clock, ids=client.context.ids, zone=ZONE, base=BASE,
-    )  # fmt: skip
-
-
 def free_port() -> int:
     """Return a port that nobody listens on."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
-
-
-__all__ = ["Node", "Patience", "Peer", "adapter_context", "free_port", "msgspec", "running"]
