@@ -4,6 +4,7 @@ import pytest
 
 from adapters.dicom.archive.find import BadKey, ImageIndex, ImageQuery, Match
 from adapters.dicom.model import Level, State
+from fhir_server.core.tables import Tables
 from fhir_server.storage.tables_memory import MemoryTables
 from tests.unit.dicom.images import element, instance, put, series, study
 
@@ -11,9 +12,8 @@ REQUEST = {"00400009": element("SH", "SPS1"), "00401001": element("SH", "RP1")}
 OTHER_REQUEST = {"00400009": element("SH", "SPS2"), "00401001": element("SH", "RP2")}
 
 
-@pytest.fixture
-async def index() -> ImageIndex:
-    tables = MemoryTables()
+async def fill(tables: Tables) -> None:
+    """Write the studies of these tests."""
     await put(
         tables,
         study(
@@ -42,6 +42,12 @@ async def index() -> ImageIndex:
         instance("3.7", "2.4", "1.3", state=State.REJECTED, rejection="113001", number=2),
         instance("3.8", "2.4", "1.3", state=State.REJECTED, rejection="113037", number=3),
     )  # fmt: skip
+
+
+@pytest.fixture
+async def index() -> ImageIndex:
+    tables = MemoryTables()
+    await fill(tables)
     return ImageIndex(tables)
 
 
