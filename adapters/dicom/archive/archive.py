@@ -28,7 +28,7 @@ from adapters.dicom.archive.wave import WaveLimits, Waves
 from adapters.dicom.archive.writer import Kept, LargeObject, PackLimits, PackWriter
 from adapters.dicom.dataset.header import Header, Malformed
 from adapters.dicom.fhir.patient import PatientSystems
-from adapters.dicom.model import Fate, Instance, Place, Refusal, Sender, Verdict
+from adapters.dicom.model import Fate, Instance, Place, Refusal, Sender, Verdict, Way
 from fhir_server.core.change import StoreUnavailable
 
 _log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class Archive:
         With a ``study`` an object of another one is refused.
         """
         try:
-            header = examine(file, study)
+            header = examine(file, study, announced=sender.way is Way.DIMSE)
         except Malformed as error:
             return refused(Refusal.MALFORMED, error.text, error.tag)
         except MismatchError as error:
@@ -294,7 +294,8 @@ class Incoming:
             return await self._archive.keep(b"".join(self._chunks), self._sender, wait=wait, study=self._study)
         try:
             await asyncio.to_thread(self._large.write, self._chunks)
-            header = await asyncio.to_thread(examine_large, self._large, self._study)
+            announced = self._sender.way is Way.DIMSE
+            header = await asyncio.to_thread(examine_large, self._large, self._study, announced=announced)
         except OutOfRoomError:
             return refused(Refusal.OUT_OF_RESOURCES, "There is no room for more objects.")
         except (Malformed, MismatchError) as error:

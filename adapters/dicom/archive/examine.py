@@ -9,6 +9,7 @@ import msgspec
 from adapters.dicom.archive.writer import LargeObject
 from adapters.dicom.dataset import meta
 from adapters.dicom.dataset.header import Header, Malformed, read_header
+from adapters.dicom.dataset.reader import DEFLATED
 from adapters.dicom.model import Fate, Refusal, Verdict
 
 _UID = re.compile(r"[0-9]+(?:\.[0-9]+)*")
@@ -43,28 +44,39 @@ def verdict(header: Header, fate: Fate) -> Verdict:
     )
 
 
-def examine(file: bytes | memoryview, study: str = "") -> Header:
-    """Return the header of what can be kept; raise Malformed or MismatchError."""
+def examine(file: bytes | memoryview, study: str = "", *, announced: bool = False) -> Header:
+    """Return the header of what can be kept; raise Malformed or MismatchError.
+
+    ``announced``: its group 0002 is what a C-STORE request said. In other files it may differ: the data set counts.
+    """
     header = read_header(file)
     for tag, name in _UIDS:
         uid = getattr(header, name)
         if len(uid) > _LONGEST_UID or not _UID.fullmatch(uid):
             raise Malformed(tag, "This is no UID (PS3.5 9.1).")
-    group, _ = meta.split(file)
-    if group.sop_class and group.sop_class != header.sop_class:
-        raise MismatchError(header, 0x00080016, "The SOP Class UID is not the one that was announced.")
-    if group.sop_instance and group.sop_instance != header.sop_instance:
-        raise MismatchError(header, 0x00080018, "The SOP Instance UID is not the one that was announced.")
+    pixels = header.pixels
+    if pixels is not None and header.transfer_syntax != DEFLATED and pixels.offset + pixels.length > len(file):
+        raise Malformed(pixels.tag, "The object ends within its pixel data.")
+    if announced:
+        _check_announced(file, header)
     if study and study != header.study:
         raise MismatchError(header, 0x0020000D, "The object belongs to another study.")
     return header
 
 
-def examine_large(large: LargeObject, study: str) -> Header:
+def examine_large(large: LargeObject, study: str, *, announced: bool) -> Header:
     """Return the header of an object that is on disk already, without reading it into memory."""
     with (
         mmap.mmap(large.pack.descriptor, large.offset + large.length, access=mmap.ACCESS_READ) as mapped,
         memoryview(mapped) as whole,
         whole[large.offset :] as file,
     ):
-        return examine(file, study)
+        return examine(file, study, announced=announced)
+
+
+def _check_announced(file: bytes | memoryview, header: Header) -> None:
+    group, _ = meta.split(file)
+    if group.sop_class and group.sop_class != header.sop_class:
+        raise MismatchError(header, 0x00080016, "The SOP Class UID is not the one that was announced.")
+    if group.sop_instance and group.sop_instance != header.sop_instance:
+        raise MismatchError(header, 0x00080018, "The SOP Instance UID is not the one that was announced.")
