@@ -37,7 +37,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ``[[dicom_port]]`` in renkei.toml, and ``dicom_peer`` the application entities that are known, tables
     ``[[dicom_peer]]``. ``dicom_private_classes`` are SOP Class UIDs that are stored beside the standard's, separated by
     commas. ``images_reserve_mb``: with less room on the disk, images are refused. ``dicomweb_limit_mb`` is the largest
-    body of a STOW-RS request, ``dicomweb_origins`` are other origins whose pages may read DICOMweb, separated by commas.
+    body of a STOW-RS request, ``dicomweb_origins`` are other origins whose pages may read DICOMweb, with commas.
     ``viewer`` is what opens at /viewer: our own page, or OHIF where it is installed.
     """
 

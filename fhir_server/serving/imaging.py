@@ -64,8 +64,10 @@ async def _run(settings: Settings, rooms: wiring.Rooms, url: str, place: Place, 
         *heard, between = place.sockets
         handle = Passage(socket.socket(fileno=between), door.handle).handle
         imaging = Imaging(settings, adapter_context(settings, handle, journal, store.tables), counters)
+        await imaging.prepare()
         gc.collect()
         gc.freeze()
+        imaging.start()
         jobs = [
             asyncio.create_task(wiring.keep_current(door, announcer, settings)),
             asyncio.create_task(imaging.archive.run()),
@@ -77,8 +79,7 @@ async def _run(settings: Settings, rooms: wiring.Rooms, url: str, place: Place, 
         counters.add("starts")
         child.say("ready")
         await stopping.wait()
-        await asyncio.gather(*(listener.stop() for listener in imaging.listeners))
-        await imaging.archive.stop(settings.drain_timeout)
+        await imaging.stop(settings.drain_timeout)
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)

@@ -1,5 +1,6 @@
 """What hears DICOM associations and indexes images: adapters, given the door and the ports."""
 
+import asyncio
 import ssl
 from collections.abc import Sequence
 from typing import Any
@@ -8,12 +9,22 @@ import msgspec
 
 from adapters.context import Context
 from adapters.dicom.archive.archive import Archive, ArchiveOptions
+from adapters.dicom.archive.fields import LAYOUTS as INDEX_LAYOUTS
+from adapters.dicom.archive.overlay import overlay_of
 from adapters.dicom.archive.upkeep import Upkeep
 from adapters.dicom.archive.writer import PackLimits
+from adapters.dicom.dataset.rewrite import assemble, rewrite
 from adapters.dicom.fhir.patient import PatientSystems
+from adapters.dicom.model import Attributes, Instance
 from adapters.dicom.network.acceptor import Listener, PortOptions, server_context
 from adapters.dicom.network.peers import Peer, Peers, is_title
+from adapters.dicom.pictures.options import Source, Unrenderable
+from adapters.dicom.pictures.pictures import Pictures
 from adapters.dicom.services import registry
+from adapters.dicom.services.assembly import Services
+from adapters.dicom.services.calling import Caller
+from adapters.dicom.services.retrieve import Unsendable
+from adapters.dicom.services.rows import LAYOUTS as SERVICE_LAYOUTS
 from adapters.sources import Sources
 from fhir_server.http.imaging_counters import ImagingCounters
 from fhir_server.settings import ALLOW_PUBLIC, Settings, SettingsError, is_loopback
@@ -82,13 +93,58 @@ class Imaging:
     """Everything that hears and indexes, of one process. What is named in the settings is checked when it is made."""
 
     def __init__(self, settings: Settings, context: Context, counters: ImagingCounters) -> None:
+        self._tables = context.tables
         self.archive = open_archive(settings, context)
         self.upkeep = Upkeep(context, self.archive)
-        self.peers = peers(settings)
-        self._counters = counters
+        self._pictures = Pictures(None)
+        chosen, known = ports(settings), peers(settings)
+        self._services = Services(
+            context,
+            self.archive,
+            known,
+            caller(settings, chosen),
+            transcode=self._transcoded,
+            overlay=overlay_of,
+            rewrite=_rewritten,
+            systems=patient_systems(load_sources(settings)),
+        )
         private = frozenset(part.strip() for part in settings.dicom_private_classes.split(",") if part.strip())
-        offers = registry.offers(self.archive.receive, private_classes=private, told=counters.answered)
-        self.listeners = [Listener(port, offers, self.peers) for port in ports(settings)]
+        offers = registry.offers(self.archive.receive, self._services.offers(), private, counters.answered)
+        self.listeners = [Listener(port, offers, known) for port in chosen]
+
+    async def prepare(self) -> None:
+        """Make the tables where they are missing."""
+        await self._tables.prepare((*INDEX_LAYOUTS, *SERVICE_LAYOUTS))
+
+    def start(self) -> None:
+        """Go on with what was begun before."""
+        self._services.start()
+
+    async def stop(self, seconds: float) -> None:
+        """Stop listening, then what goes on by itself; what is not indexed within that time is found in the packs."""
+        await asyncio.gather(*(listener.stop() for listener in self.listeners))
+        await self._services.stop()
+        await self.archive.stop(seconds)
+        await self._pictures.close()
+
+    async def _transcoded(self, instance: Instance) -> bytes:
+        place = instance.place
+        path = self.archive.path(place)
+        source = Source(uid=instance.hash, path=path, offset=place.offset, length=place.length)
+        try:
+            return await self._pictures.transcoded(source)
+        except Unrenderable:
+            raise Unsendable from None
+
+
+def caller(settings: Settings, chosen: Sequence[PortOptions]) -> Caller:
+    """Return who calls peers: our title, with the certificate of the first port that has one."""
+    secured = next((port for port in chosen if port.certificate), PortOptions())
+    return Caller(title=settings.dicom_title, certificate=secured.certificate, key=secured.key)
+
+
+def _rewritten(file: bytes, overlay: Attributes) -> bytes:
+    return assemble(file, rewrite(file, overlay))
 
 
 def _open(settings: Settings, table: dict[str, Any]) -> dict[str, Any]:  # TOML tables
