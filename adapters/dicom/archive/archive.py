@@ -16,14 +16,15 @@ from pathlib import Path
 import msgspec
 
 from adapters.context import Context
-from adapters.dicom.archive.duplicates import Recent
+from adapters.dicom.archive import reading
+from adapters.dicom.archive.duplicates import Recent, Resent
 from adapters.dicom.archive.examine import MismatchError, examine, examine_large, refused, verdict
 from adapters.dicom.archive.growth import Arrival
 from adapters.dicom.archive.indexing import Indexing
 from adapters.dicom.archive.ledger import Ledger, PackState
 from adapters.dicom.archive.packs import Disk, OutOfRoomError, RealDisk, path_of
 from adapters.dicom.archive.recovery import PackNotes, Recovery
-from adapters.dicom.archive.rows import INSTANCE
+from adapters.dicom.archive.rows import INSTANCE, read_instance
 from adapters.dicom.archive.wave import WaveLimits, Waves
 from adapters.dicom.archive.writer import Kept, LargeObject, PackLimits, PackWriter
 from adapters.dicom.dataset.header import Header, Malformed
@@ -51,6 +52,21 @@ class ArchiveOptions(msgspec.Struct, frozen=True, kw_only=True):
     look: float = 30.0
 
 
+class Patience:
+    """Whether one request waits until its objects are indexed: those of studies of which nothing came just before.
+
+    A sender that goes on and on with a study is answered when its objects are durable, and the index follows within
+    the time that waves are gathered. Either way it is told of duplicates and conflicts.
+    """
+
+    def __init__(self) -> None:
+        self._waits: dict[str, bool] = {}
+
+    def waits(self, waves: Waves, study: str) -> bool:
+        """Return whether objects of this study are waited for."""
+        return self._waits.setdefault(study, not waves.is_busy(study))
+
+
 class Archive:
     """Keeps objects in packs of this process and indexes them; for one event loop."""
 
@@ -64,6 +80,7 @@ class Archive:
         self._writer = PackWriter(folder, disk or RealDisk(), clock.now_ms, ids.new_id, self.options.packs)
         self._recent = Recent(self.options.recent)
         self._tables = context.tables
+        self._resent = Resent(context.tables, self._recent, self.options.recent)
         self._ledger = Ledger()
         self._indexing = Indexing(context, self.read, self.options.patients)
         self._waves = Waves(self._indexing.write, self.options.waves, self._indexed)
@@ -73,7 +90,7 @@ class Archive:
 
     # --- keeping ---
 
-    async def keep(self, file: bytes, sender: Sender, *, wait: bool = True, study: str = "") -> Verdict:
+    async def keep(self, file: bytes, sender: Sender, *, wait: bool | Patience = True, study: str = "") -> Verdict:
         """Keep a whole DICOM file; ``wait``: until it is indexed, so that a duplicate or conflict is known for sure.
 
         With a ``study`` an object of another one is refused.
@@ -93,9 +110,9 @@ class Archive:
         """
         return Incoming(self, sender, meta, study)
 
-    async def settled(self) -> None:
-        """Return once everything that this process kept before is indexed and in FHIR."""
-        await self._waves.settled()
+    async def settled(self, study: str | None = None) -> None:
+        """Return once everything that this process kept before (of that study) is indexed and in FHIR."""
+        await self._waves.settled(study)
 
     # --- running ---
 
@@ -166,9 +183,7 @@ class Archive:
         """Return bytes of a kept file, never more than asked; raise FileNotFoundError."""
         start = min(max(start, 0), place.length)
         most = place.length - start
-        return await asyncio.to_thread(
-            _read, self.path(place), place.offset + start, most if length < 0 else min(length, most)
-        )
+        return await reading.read(self.path(place), place.offset + start, most if length < 0 else min(length, most))
 
     async def verified(self, instance: Instance) -> bytes | None:
         """Return a kept file whose hash is what it was; None if it is damaged or gone."""
@@ -185,9 +200,16 @@ class Archive:
 
     # --- inside ---
 
-    async def _keep(self, header: Header, file: "bytes | LargeObject", sender: Sender, wait: bool) -> Verdict:
+    async def _keep(
+        self, header: Header, file: "bytes | LargeObject", sender: Sender, wait: bool | Patience
+    ) -> Verdict:
         """Keep what was examined; the same bytes once more are not kept again."""
         uid = header.sop_instance
+        looking: asyncio.Task[Instance | None] | None = None
+        if isinstance(wait, Patience):
+            wait = wait.waits(self._waves, header.study)
+            if not wait:
+                looking = asyncio.create_task(self._indexed_before(uid))
         known = await self._known(header)
         if known is not None and known == await _digest(file):
             if isinstance(file, LargeObject):
@@ -205,16 +227,24 @@ class Archive:
         )  # goes on even if nobody waits for it any more
         future.add_done_callback(functools.partial(self._is_kept, header, sender, known is None, fate))
         try:
-            await asyncio.shield(future)
+            kept = await asyncio.shield(future)
         except OutOfRoomError:
             return refused(Refusal.OUT_OF_RESOURCES, "There is no room for more objects.")
         if fate is not None:
             return verdict(header, await fate)
+        before = await looking if looking is not None else None
+        if before is not None:
+            return verdict(header, Fate.DUPLICATE if before.hash == kept.digest.hex() else Fate.CONFLICT)
         return verdict(header, Fate.STORED if known is None else Fate.CONFLICT)
+
+    async def _indexed_before(self, uid: str) -> Instance | None:
+        row = (await self._tables.get(INSTANCE, (uid,))).get(uid)
+        return read_instance(row) if row is not None else None
 
     async def _known(self, header: Header) -> bytes | None:
         """Return the hash of the object with this UID if it was kept lately and has not been deleted since."""
         uid = header.sop_instance
+        await self._resent.learn(header.series)
         known = await self._recent.begin(uid)
         if known is None or await self._is_there(header):
             return known
@@ -286,7 +316,7 @@ class Incoming:
             self._failed, self._large = True, None
             self._chunks.clear()
 
-    async def finish(self, *, wait: bool = False) -> Verdict:
+    async def finish(self, *, wait: bool | Patience = False) -> Verdict:
         """Keep it and say what became of it."""
         if self._failed:
             return refused(Refusal.OUT_OF_RESOURCES, "There is no room for more objects.")
@@ -318,11 +348,3 @@ async def _digest(file: "bytes | LargeObject") -> bytes:
     if isinstance(file, LargeObject):
         return file.digest
     return (await asyncio.to_thread(hashlib.sha256, file)).digest()
-
-
-def _read(path: Path, offset: int, length: int) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        return os.pread(descriptor, length, offset)
-    finally:
-        os.close(descriptor)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import date
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -44,10 +45,10 @@ class PatientSystems(msgspec.Struct, frozen=True, kw_only=True):
         for candidate in (universal, named):
             if _OID.fullmatch(candidate):
                 return f"urn:oid:{candidate}"
+        if named:
+            return f"urn:renkei:dicom:issuer:{quote(named, safe='')}"
         if sender is not None and sender.name in self.titles:
             return self.titles[sender.name]
-        if named:
-            return f"urn:renkei:dicom:issuer:{_spelt(named)}"
         return self.own
 
 
@@ -82,8 +83,3 @@ def birth_date(value: str) -> str:
         return date(*map(int, match.groups())).isoformat() if match else ""
     except ValueError:
         return ""
-
-
-def _spelt(name: str) -> str:
-    """Return a name as the last part of a URN."""
-    return "".join(char if char.isalnum() and char.isascii() else f"%{char.encode().hex().upper()}" for char in name)

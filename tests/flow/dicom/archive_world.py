@@ -87,6 +87,9 @@ class World:
         await self.archive.settled()
         return verdicts
 
+    def bytes_of_packs(self) -> bytes:
+        return b"".join(path.read_bytes() for path in sorted(self.folder.glob("*/*.pack")))
+
     async def rows(self, table: str) -> Any:
         return await self.client.tables.find(RowQuery(table=table, limit=100_000))
 

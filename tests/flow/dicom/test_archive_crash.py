@@ -75,7 +75,7 @@ async def test_what_was_acknowledged_is_indexed_by_the_next_process(world: World
     assert await world.work() == []
 
 
-@pytest.mark.parametrize("part", (*range(7, 1000, 83), 1000))
+@pytest.mark.parametrize("part", [*range(7, 1000, 83), 1000])
 async def test_a_pack_cut_anywhere_gives_every_whole_object(world: World, part: int) -> None:
     pack = await kept_but_not_indexed(world, FILES)
     length = pack.stat().st_size * part // 1000

@@ -76,8 +76,7 @@ async def test_the_first_wave_is_at_once_and_those_that_follow_are_gathered(worl
 async def test_the_same_bytes_are_kept_once(world: World) -> None:
     first, second = await world.keep(image(), image())
     assert (first.fate, second.fate) == (Fate.STORED, Fate.DUPLICATE)
-    pack = next(world.folder.glob("*/*.pack"))
-    assert pack.read_bytes().count(image()) == 1
+    assert world.bytes_of_packs().count(image()) == 1
 
 
 async def test_the_same_bytes_after_a_restart_are_a_duplicate(world: World) -> None:
@@ -86,6 +85,14 @@ async def test_the_same_bytes_after_a_restart_are_a_duplicate(world: World) -> N
     (verdict,) = await world.keep(image(), wait=True)
     assert verdict.fate is Fate.DUPLICATE
     assert (await world.one("ImagingStudy"))["meta"]["versionId"] == "1"
+
+
+async def test_a_series_that_is_sent_again_is_not_written_again(world: World) -> None:
+    await world.keep(image(), image("1.2.3.2"))
+    world.archive = world.open()
+    verdicts = await world.keep(image(), image("1.2.3.2"), image("1.2.3.3"))
+    assert [verdict.fate for verdict in verdicts] == [Fate.DUPLICATE, Fate.DUPLICATE, Fate.STORED]
+    assert [world.bytes_of_packs().count(image(f"1.2.3.{number}")) for number in (1, 2, 3)] == [1, 1, 1]
 
 
 async def test_other_bytes_under_one_uid_are_kept_apart(world: World) -> None:
@@ -144,6 +151,13 @@ async def test_two_processes_write_one_study(world: World) -> None:
         pytest.param(b"no DICOM", Refusal.MALFORMED, 0, id="no DICOM"),
         pytest.param(image(UI0020000D=None), Refusal.MALFORMED, 0x0020000D, id="no study"),
         pytest.param(image("1.2.x.1"), Refusal.MALFORMED, 0x00080018, id="no UID"),
+        pytest.param(image(US00280010=64)[:-7], Refusal.MALFORMED, 0, id="cut off"),
+        pytest.param(
+            image(OW7FE00010=None) + b"\xe0\x7f\x10\0OW\0\0\x10\0\0\0abc",
+            Refusal.MALFORMED,
+            0x7FE00010,
+            id="cut off in the pixels",
+        ),
         pytest.param(image(UI00080018="1.2.3.77"), Refusal.MISMATCH, 0x00080018, id="announced otherwise"),
     ],
 )
