@@ -65,6 +65,10 @@ class Waves:
         """True while no more may be kept: what is kept is not indexed fast enough."""
         return self.waiting >= self._limits.waiting
 
+    def is_busy(self, study: str) -> bool:
+        """Return whether something of the study waits, or was indexed a moment ago."""
+        return study in self._lanes
+
     def submit(self, arrival: Arrival, fate: "asyncio.Future[Fate] | None" = None) -> None:
         """Have it indexed soon; at once where ``fate`` is waited for, which is told what became of it."""
         study = arrival.header.study
