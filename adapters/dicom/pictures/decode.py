@@ -100,7 +100,12 @@ def _shaped(image: Image, array: Samples, *, planar: bool) -> Samples:
 
 
 def _rle(image: Image, data: bytes) -> Decoded:
-    raw = decode_rle(data, image.rows * image.columns, image.allocated, "<")
+    try:
+        raw = decode_rle(data, image.rows * image.columns, image.allocated, "<")
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # a panic in Rust is no Exception
+        raise Unrenderable(_BROKEN) from error
     if image.allocated == 1:
         array = np.frombuffer(raw, np.uint8)
         if array.size < image.values:

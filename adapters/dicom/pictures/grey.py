@@ -69,13 +69,18 @@ def _through(table: Table, values: Floats) -> Floats:
 
 def _full_range(image: Image, array: _Array, stored: int, look: Look) -> Window:
     """Return the window over all values that are there, without padding."""
-    present = np.zeros(1 << stored, bool)
-    present[array.ravel()] = True
-    values = _values(stored, image.signed)
-    if image.padding is not None:
+    half = 1 << (stored - 1) if image.signed else 0
+    ordered = array ^ array.dtype.type(half) if half else array  # negative values before positive ones
+    low, high = int(ordered.min()) - half, int(ordered.max()) - half
+    if image.padding is not None and image.padding[0] <= high and image.padding[1] >= low:
+        present = np.zeros(1 << stored, bool)
+        present[array.ravel()] = True
+        values = _values(stored, image.signed)
         present &= (values < image.padding[0]) | (values > image.padding[1])
-    shown = _modality(values[present], look)
-    return _spanning(shown)
+        return _spanning(_modality(values[present], look))
+    if look.modality is not None:
+        return _spanning(_modality(np.arange(low, high + 1, dtype=np.float64), look))
+    return _spanning(_modality(np.array([low, high], np.float64), look))
 
 
 def _spanning(values: Floats) -> Window:

@@ -5,16 +5,20 @@ from pathlib import Path
 
 import msgspec
 
+from adapters.dicom.dataset.reader import DEFLATED
 from adapters.dicom.pictures.cache import Recent, Thumbnails, pictures_in_memory, size_of
 from adapters.dicom.pictures.confined import Done, Job, do
 from adapters.dicom.pictures.image import Image
-from adapters.dicom.pictures.opened import frame_bytes, inflated, opened, read_image
+from adapters.dicom.pictures.opened import at_hand, frame_bytes, inflated, opened, read_image
 from adapters.dicom.pictures.options import Options, Picture, Source, Unrenderable
 from adapters.dicom.pictures.pool import Pool
 from adapters.dicom.pictures.transcode import check, explicit
 
 _HERE = 1 << 23  # values of a native frame that is drawn in this process
 _AT_ONCE = 4
+_AT_ONCE_BYTES = 1 << 20
+_AT_ONCE_VALUES = 1 << 19
+_HEAD = 4096
 _DESCRIBED = 256  # descriptions of images that are kept
 _MEMORY = 64 << 20
 _DISK = 512 << 20
@@ -39,13 +43,7 @@ class Pictures:
         picture = self._kept.get(key)
         if picture is not None:
             return picture
-        async with self._here:
-            picture, job = await asyncio.to_thread(self._draw, source, frame, options)
-        if picture is None:
-            assert job is not None
-            picture = Picture(options.media_type, (await self._pool.do(job)).content)
-            if options.thumbnail and self._thumbnails is not None:
-                await asyncio.to_thread(self._thumbnails.put, key, picture)
+        picture = self._drawn_at_once(source, frame, options) or await self._drawn(source, frame, options)
         self._kept.put(key, picture, size_of(picture))
         return picture
 
@@ -80,6 +78,16 @@ class Pictures:
         """End the processes that decode."""
         await self._pool.close()
 
+    async def _drawn(self, source: Source, frame: int, options: Options) -> Picture:
+        async with self._here:
+            picture, job = await asyncio.to_thread(self._draw, source, frame, options)
+        if picture is None:
+            assert job is not None
+            picture = Picture(options.media_type, (await self._pool.do(job)).content)
+            if options.thumbnail and self._thumbnails is not None:
+                await asyncio.to_thread(self._thumbnails.put, (source.uid, frame, options), picture)
+        return picture
+
     async def _do(self, job: Job) -> Done:
         if not _simple(job.image):
             return await self._pool.do(job)
@@ -87,6 +95,21 @@ class Pictures:
         if done.problem:
             raise Unrenderable(done.problem)
         return done
+
+    def _drawn_at_once(self, source: Source, frame: int, options: Options) -> Picture | None:
+        """Return the picture of a small native image whose bytes are in memory: quicker than to ask another thread."""
+        if source.length > _AT_ONCE_BYTES or options.thumbnail or options.media_type != "image/jpeg":
+            return None
+        file = at_hand(source)
+        if file is None or DEFLATED.encode() in bytes(file[:_HEAD]):  # that may become much
+            return None
+        job = self._job_of(file, source, frame, options)
+        if not _simple(job.image) or job.image.values > _AT_ONCE_VALUES:
+            return None
+        done = do(job)
+        if done.problem:
+            raise Unrenderable(done.problem)
+        return Picture(options.media_type, done.content)
 
     def _draw(self, source: Source, frame: int, options: Options) -> tuple[Picture | None, Job | None]:
         """Return the picture if that is safe and quick to make here, otherwise what is to be done elsewhere."""
@@ -108,12 +131,15 @@ class Pictures:
 
     def _job(self, source: Source, frame: int, options: Options | None) -> Job:
         with opened(source) as file:
-            plain = inflated(file)
-            image = self._images.get(source.uid)
-            if image is None:
-                image = read_image(plain)
-                self._images.put(source.uid, image, 1 + len(image.looks))
-            return Job(_of_frame(image, frame), frame_bytes(plain.data, image, frame), frame, options)
+            return self._job_of(file, source, frame, options)
+
+    def _job_of(self, file: memoryview, source: Source, frame: int, options: Options | None) -> Job:
+        found = inflated(file)
+        image = self._images.get(source.uid)
+        if image is None:
+            image = read_image(found)
+            self._images.put(source.uid, image, 1 + len(image.looks))
+        return Job(_of_frame(image, frame), frame_bytes(found.data, image, frame), frame, options)
 
     def _described(self, source: Source) -> Image:
         with opened(source) as file:

@@ -157,3 +157,10 @@ async def test_bytes_that_are_not_there_are_refused(tmp_path: Path) -> None:
         await pictures.rendered(msgspec.structs.replace(source(path), length=99))
     with pytest.raises(Unrenderable, match="not there"):
         await pictures.rendered(msgspec.structs.replace(source(path), path=tmp_path / "two"))
+
+
+def test_a_run_that_is_longer_than_the_image_is_refused() -> None:
+    segment = bytes([4, *range(5), 0, 0])  # five bytes for four pixels
+    stream = struct.pack("<16I", 2, 64, 64 + len(segment), *[0] * 13) + segment + segment
+    with pytest.raises(Unrenderable, match="cannot be decoded"):
+        shown(encapsulated("1.2.840.10008.1.2.5", stream, np.zeros((2, 2), np.uint16)))
