@@ -3,6 +3,7 @@
 import enum
 import ipaddress
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -25,7 +26,8 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     the addresses or networks (10.1.0.0/16) it calls from, empty for any; ``certificate`` the SHA-256 of the one it
     must show (hex). ``charset`` is the Specific Character Set that its texts really have, whatever they say; empty:
     what they say. ``tls``: it is called with TLS, and must show a certificate that ``authorities`` (a PEM file)
-    vouch for.
+    vouch for. ``reports``: those of storage commitment come on an association of their own, or on the one on which it
+    was asked for, while that is open.
     """
 
     title: str
@@ -37,6 +39,7 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     tls: bool = False
     authorities: str = ""
     associations: int = 0  # at the same time, 0: as many as the port takes
+    reports: Literal["new", "same"] = "new"
 
     def __post_init__(self) -> None:
         if not is_title(self.title):

@@ -87,7 +87,7 @@ class CommitmentService:
     """N-ACTION as SCP, and the reports that follow.
 
     A report goes to the peer's address on an association of its own; on the one on which it asked if there is no
-    address, or its title is in ``same``.
+    address, or its entry says so.
     """
 
     def __init__(
@@ -98,7 +98,6 @@ class CommitmentService:
         peers: Peers,
         caller: Caller,
         patience: Patience | None = None,
-        same: frozenset[str] = frozenset(),
     ) -> None:
         self._tables = context.tables
         self._clock = context.clock
@@ -107,7 +106,6 @@ class CommitmentService:
         self._peers = peers
         self._caller = caller
         self._patience = patience or Patience()
-        self._same = same
         self._asked: dict[str, tuple[Association, int]] = {}  # by row id: associations that may still be open
         self._news = asyncio.Event()
         self._stopping = False
@@ -152,7 +150,8 @@ class CommitmentService:
             await self._tables.write((_write(transaction),))
         except RowConflict:
             return answer(command, _DUPLICATE_TRANSACTION, comment="The Transaction UID is in use.")
-        if association.calling in self._same or self._peers.destination(association.calling) is None:
+        entry = association.peer
+        if (entry is not None and entry.reports == "same") or self._peers.destination(association.calling) is None:
             self._asked[transaction.id] = association, request.context_id
         return answer(command, action_type=_REQUEST_ACTION)
 

@@ -7,15 +7,14 @@ from adapters.dicom.network.association import Association
 from adapters.dicom.network.commands import Field, Status, answer
 from adapters.dicom.network.offers import Offer, Request
 from adapters.dicom.network.peers import Right
-from adapters.dicom.services.identifiers import BadIdentifier, Model, attributes_of, identifier_of, retrieval_of
-from adapters.dicom.services.retrieve import Objects, SubOperations
+from adapters.dicom.services.identifiers import Model
+from adapters.dicom.services.retrieve import Objects, begun
 
 MODELS: Final[Mapping[str, Model]] = {
     "1.2.840.10008.5.1.4.1.2.1.3": Model.PATIENT_ROOT,
     "1.2.840.10008.5.1.4.1.2.2.3": Model.STUDY_ROOT,
     "1.2.840.10008.5.1.4.1.2.3.3": Model.PATIENT_STUDY_ONLY,
 }
-_MOST: Final = 100_000
 
 
 class GetService:
@@ -34,12 +33,9 @@ class GetService:
         if command.field != Field.C_GET_RQ:
             await association.send(request.context_id, answer(command, Status.UNRECOGNIZED_OPERATION))
             return
-        try:
-            identifier = identifier_of(attributes_of(request, association), MODELS[request.abstract_syntax])
-            wanted = await self._objects.find(retrieval_of(identifier, _MOST))
-        except BadIdentifier as bad:
-            await association.send(request.context_id, bad.response(command))
+        found = await begun(association, request, self._objects, MODELS[request.abstract_syntax])
+        if found is None:
             return
-        operations = SubOperations(association, request, self._objects, wanted)
+        operations, wanted = found
         await operations.send(association, wanted, None)
         await operations.end()

@@ -11,15 +11,14 @@ from adapters.dicom.network.offers import Offer, Request
 from adapters.dicom.network.peers import Peer, Peers, Right
 from adapters.dicom.network.requestor import Proposed
 from adapters.dicom.services.calling import FAILURES, Caller
-from adapters.dicom.services.identifiers import BadIdentifier, Model, attributes_of, identifier_of, retrieval_of
-from adapters.dicom.services.retrieve import UNCOMPRESSED, Objects, SubOperations, Wanted
+from adapters.dicom.services.identifiers import Model
+from adapters.dicom.services.retrieve import UNCOMPRESSED, Objects, SubOperations, Wanted, begun
 
 MODELS: Final[Mapping[str, Model]] = {
     "1.2.840.10008.5.1.4.1.2.1.2": Model.PATIENT_ROOT,
     "1.2.840.10008.5.1.4.1.2.2.2": Model.STUDY_ROOT,
     "1.2.840.10008.5.1.4.1.2.3.2": Model.PATIENT_STUDY_ONLY,
 }
-_MOST: Final = 100_000
 _MOST_CONTEXTS: Final = 128
 _AT_ONCE: Final = 8
 _log = logging.getLogger("adapters.dicom.services")
@@ -50,15 +49,11 @@ class MoveService:
             text = "The move destination is not known here."
             await association.send(request.context_id, answer(command, Status.MOVE_DESTINATION_UNKNOWN, comment=text))
             return
-        try:
-            identifier = identifier_of(attributes_of(request, association), MODELS[request.abstract_syntax])
-            query = retrieval_of(identifier, _MOST)
-        except BadIdentifier as bad:
-            await association.send(request.context_id, bad.response(command))
-            return
         async with self._room:
-            wanted = await self._objects.find(query)
-            operations = SubOperations(association, request, self._objects, wanted)
+            found = await begun(association, request, self._objects, MODELS[request.abstract_syntax])
+            if found is None:
+                return
+            operations, wanted = found
             if peer is None or here:
                 for one in wanted:  # they are here already
                     await operations.count(one, Status.SUCCESS)

@@ -18,12 +18,16 @@ from adapters.dicom.network.commands import Command, Field, Status, answer
 from adapters.dicom.network.connection import AssociationLost
 from adapters.dicom.network.negotiation import PresentationContext
 from adapters.dicom.network.offers import Request
+from adapters.dicom.services.identifiers import BadIdentifier, Model, attributes_of, identifier_of, retrieval_of
+from fhir_server.core.change import StoreUnavailable
 
 #: what a receiver may take instead of the stored transfer syntax, the best first
 UNCOMPRESSED: Final = (EXPLICIT_LITTLE, IMPLICIT_LITTLE)
 _NATIVE: Final = frozenset((IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED))
 _WARNINGS: Final = (0xB000, 0xB006, 0xB007)
+_UNCOUNTED: Final = 0xA701  # Unable to calculate number of matches
 _UNABLE: Final = 0xA702  # Unable to perform sub-operations
+_MOST: Final = 100_000  # matches of the identifier
 _SOME_FAILED: Final = 0xB000
 _LARGE: Final = 16 * 1024 * 1024
 _CHUNK: Final = 4 * 1024 * 1024
@@ -129,6 +133,23 @@ def _converted(file: bytes, transfer_syntax: str) -> bytes:
         raise Unsendable from error
     written = out.getvalue()
     return written[split(written)[1] :]
+
+
+async def begun(
+    association: Association, request: Request, objects: Objects, model: Model
+) -> tuple["SubOperations", list[Wanted]] | None:
+    """Find what a request is about; if that cannot be, tell the requestor why and return None."""
+    try:
+        identifier = identifier_of(attributes_of(request, association), model)
+        wanted = await objects.find(retrieval_of(identifier, _MOST))
+    except BadIdentifier as bad:
+        await association.send(request.context_id, bad.response(request.command))
+        return None
+    except StoreUnavailable:
+        last = answer(request.command, _UNCOUNTED, comment="The server cannot answer now.")
+        await association.send(request.context_id, last)
+        return None
+    return SubOperations(association, request, objects, wanted), wanted
 
 
 class SubOperations:

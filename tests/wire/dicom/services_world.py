@@ -14,6 +14,7 @@ import pytest
 from adapters.dicom.archive.archive import Archive
 from adapters.dicom.archive.overlay import overlay_of
 from adapters.dicom.archive.rows import LAYOUTS
+from adapters.dicom.dataset.rewrite import assemble, rewrite
 from adapters.dicom.model import Fate, Sender, Way
 from adapters.dicom.network.acceptor import Listener, PortOptions
 from adapters.dicom.network.peers import Peer, Peers
@@ -40,7 +41,13 @@ class Node:
         self.archive = Archive(self.context, folder)
         self.peers = Peers(known)
         self.services = Services(
-            self.context, self.archive, self.peers, Caller(title=TITLE), overlay=overlay_of, limits=limits
+            self.context,
+            self.archive,
+            self.peers,
+            Caller(title=TITLE),
+            overlay=overlay_of,
+            limits=limits,
+            rewrite=lambda file, overlay: assemble(file, rewrite(file, overlay)),
         )
         port = PortOptions(address="127.0.0.1:0", title=TITLE, any_title=True, unknown_peers="accept", drain_timeout=2)
         offers = registry.offers(self.archive.receive, self.services.offers())

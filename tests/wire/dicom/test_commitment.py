@@ -150,8 +150,13 @@ async def test_damaged_bytes_are_not_committed(client: Client, tmp_path: Path, m
     assert (event, report.FailedSOPSequence[0].FailureReason) == (2, 0x0110)
 
 
-async def test_without_an_address_the_report_comes_on_the_same_association(client: Client, tmp_path: Path) -> None:
-    async with running(client, tmp_path) as node:
+@pytest.mark.parametrize(
+    "known", [(), (Peer(title="CT1", address="127.0.0.1:9", reports="same"),)], ids=["no-address", "setting"]
+)
+async def test_the_report_comes_on_the_same_association_where_it_has_to(
+    client: Client, tmp_path: Path, known: Sequence[Peer]
+) -> None:
+    async with running(client, tmp_path, known=known) as node:
         await node.keep(SAMPLE)
         node.services.start()
         heard: queue.Queue[tuple[int, Dataset]] = queue.Queue()

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any, Self
 
+import msgspec
 import pydicom
 import pytest
 from pydicom.data import get_charset_files, get_testdata_file
@@ -16,6 +17,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, build_role, evt
 
 from adapters.dicom.archive.find import ImageIndex, ImageQuery
+from adapters.dicom.archive.rows import STUDY, read_study, study_row
 from adapters.dicom.model import Fate, Level
 from adapters.dicom.services.assembly import ServiceLimits
 from tests.flow.client import Client
@@ -489,3 +491,52 @@ async def test_a_cancelled_retrieval_tells_what_is_left(node: Node, tmp_path: Pa
     last = await asyncio.to_thread(run)
     assert last.Status == 0xFE00
     assert last.NumberOfRemainingSuboperations + last.NumberOfCompletedSuboperations == 20
+
+
+async def test_corrected_patients_go_out_corrected_and_the_rest_as_it_is(client: Client, tmp_path: Path) -> None:
+    async with running(client, tmp_path / "images") as node:
+        await node.keep(sample(CT))
+        tables = node.context.tables
+        study = read_study((await tables.get(STUDY, (CT_STUDY,)))[CT_STUDY])
+        corrected = {"00100020": {"vr": "LO", "Value": ["NEW-1"]}}
+        original = {"00100020": study.attributes["00100020"]}
+        study = msgspec.structs.replace(
+            study, attributes={**study.attributes, **corrected}, original=original, revision=study.revision + 1
+        )
+        await tables.write((study_row(study),))
+        received: list[bytes] = []
+        ae = AE(ae_title="WS1")
+        ae.add_requested_context(STUDY_GET)
+        ae.add_requested_context(CT_CLASS, EXPLICIT)
+
+        def store(event: Any) -> int:  # pynetdicom's event
+            received.append(event.request.DataSet.getvalue())
+            return 0
+
+        def run() -> None:
+            association = ae.associate(
+                "127.0.0.1", node.port, ae_title="RENKEI", ext_neg=[build_role(CT_CLASS, scp_role=True)],
+                evt_handlers=[(evt.EVT_C_STORE, store)],
+            )  # fmt: skip
+            list(association.send_c_get(identifier("STUDY", StudyInstanceUID=CT_STUDY), STUDY_GET))
+            association.release()
+
+        await asyncio.to_thread(run)
+    got = pydicom.dcmread(io.BytesIO(received[0]), force=True)
+    sent = pydicom.dcmread(sample(CT))
+    assert got.PatientID == "NEW-1"
+    assert got.PixelData == sent.PixelData
+    assert got.PatientName == sent.PatientName
+
+
+async def test_a_large_object_is_streamed_and_comes_back_byte_for_byte(node: Node, tmp_path: Path) -> None:
+    dataset = pydicom.dcmread(sample(CT))
+    dataset.NumberOfFrames = 520
+    dataset.PixelData = dataset.PixelData * 520
+    dataset.save_as(tmp_path / "large.dcm")
+    raw = await asyncio.to_thread((tmp_path / "large.dcm").read_bytes)
+    assert len(raw) > 16 * 1024 * 1024
+    await node.keep(tmp_path / "large.dcm")
+    wanted = identifier("STUDY", StudyInstanceUID=CT_STUDY)
+    got, last, _ = await asyncio.to_thread(get, node, wanted, [(CT_CLASS, [EXPLICIT])])
+    assert (got, last.Status) == ({CT_INSTANCE: bytes_of(raw)[3]}, 0)
