@@ -9,7 +9,6 @@ import contextlib
 import functools
 import hashlib
 import logging
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -229,6 +228,8 @@ class Archive:
         try:
             kept = await asyncio.shield(future)
         except OutOfRoomError:
+            if looking is not None:
+                looking.cancel()
             return refused(Refusal.OUT_OF_RESOURCES, "There is no room for more objects.")
         if fate is not None:
             return verdict(header, await fate)

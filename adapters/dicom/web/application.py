@@ -1,5 +1,7 @@
 """The DICOMweb service: every request goes to what its address and method name (PS3.18 8 to 10)."""
 
+import asyncio
+import contextlib
 from collections.abc import Mapping
 
 import msgspec
@@ -29,6 +31,7 @@ _METHODS: Mapping[Resource, str] = {
     Resource.REJECT: "POST, OPTIONS",
     Resource.RESTORE: "POST, OPTIONS",
 }
+_LONGEST_WAIT = 3.0
 _EXPOSED = "Content-Type, Content-Length, Content-Range, Content-Location, ETag, Warning"
 
 
@@ -72,6 +75,10 @@ class DicomWeb:
 
     async def _read(self, target: Target, request: WebRequest) -> WebResponse:
         objects = self._objects
+        if objects.archive.waiting:  # who has stored here sees it
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LONGEST_WAIT):
+                    await objects.archive.settled(target.study or None)
         accept = [value for name, value in request.query if name.lower() == "accept"]
         match target.resource:
             case Resource.SEARCH:

@@ -15,6 +15,7 @@ from adapters.dicom.model import Attributes, Instance, Level, State, Study
 from adapters.dicom.pictures.options import Source, Unrenderable
 from adapters.dicom.pictures.pictures import Pictures
 from adapters.dicom.web.errors import WebError, not_acceptable, not_found
+from adapters.dicom.web.lookups import Lookups
 from adapters.dicom.web.media import STORED
 from adapters.dicom.web.routes import Target
 from fhir_server.core.tables import Tables
@@ -40,12 +41,18 @@ class Objects:
         self.archive = archive
         self.tables = tables
         self.index = ImageIndex(tables)
+        self.lookups = Lookups(self.index)
         self.pictures = pictures
 
     async def named(self, target: Target) -> Named:
         """Return what an address names; raise 404, and 410 for an instance that was rejected."""
         if target.level is Level.IMAGE:
-            study, instance = await asyncio.gather(self.index.study(target.study), self.index.instance(target.instance))
+            looking = self.lookups.instance(target.study, target.series, target.instance)
+            study = self.lookups.remembered(target.study)
+            if study is not None:
+                instance = await looking
+            else:
+                study, instance = await asyncio.gather(self.lookups.study(target.study), looking)
             found = [instance] if instance is not None else []
         else:
             study, found = await asyncio.gather(

@@ -38,6 +38,7 @@ async def remove(service: Objects, removal: Removal, target: Target) -> WebRespo
         raise WebError(409, "the study is being changed all the time; try again", {"Retry-After": "1"}) from None
     finally:
         service.archive.forget(target.study, uids)
+        service.lookups.forget()
 
 
 async def _uids(service: Objects, target: Target) -> list[str]:

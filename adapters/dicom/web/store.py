@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from adapters.dicom.archive.archive import Archive, Incoming, refused
+from adapters.dicom.archive.archive import Archive, Incoming, Patience, refused
 from adapters.dicom.model import Attributes, Fate, Refusal, Sender, Verdict, Way
 from adapters.dicom.web import media, stored_json
 from adapters.dicom.web.errors import WebError, invalid
@@ -36,6 +36,7 @@ class Storing:
         self._archive = archive
         self._sender = sender
         self._study = study
+        self._patience = Patience()
         self._incoming: Incoming | None = None
         self._size = 0
         self._running: dict[asyncio.Task[Verdict], int] = {}
@@ -56,7 +57,7 @@ class Storing:
     async def end(self) -> None:
         """The object is complete: have it kept and indexed."""
         assert self._incoming is not None
-        task = asyncio.create_task(self._incoming.finish(wait=True))
+        task = asyncio.create_task(self._incoming.finish(wait=self._patience))
         self._incoming = None
         self.verdicts.append(task)
         self._running[task] = self._size

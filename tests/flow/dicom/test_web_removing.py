@@ -26,6 +26,7 @@ async def world(client: Client, tmp_path: Path) -> AsyncIterator[Web]:
 
 async def counts(world: Web) -> tuple[int, int]:
     """Return series and instances as the ImagingStudy says them."""
+    await world.archive.settled()
     answer = await world.client.get("/ImagingStudy?identifier=urn:dicom:uid|urn:oid:1.2.3")
     (found,) = answer.entries
     return found["resource"]["numberOfSeries"], found["resource"]["numberOfInstances"]

@@ -190,3 +190,13 @@ async def test_metadata_whose_bulk_data_are_missing_fail_alone(world: Web) -> No
     )  # fmt: skip
     assert answer.status_code == 409
     assert reasons(answer.json(), "0008119A") == [0xC000]
+
+
+async def test_who_goes_on_with_a_study_sees_it_at_once_and_is_told_of_conflicts(world: Web) -> None:
+    await world.stored(image())
+    for number in range(2, 6):
+        await world.stored(image(instance=f"1.2.3.1.{number}", number=number))
+    assert len((await world.get("/studies/1.2.3/instances")).json()) == 5
+    answer = await world.store(file_of(image(instance="1.2.3.1.5", number=7)), file_of(image(instance="1.2.3.1.6")))
+    assert answer.status_code == 202
+    assert reasons(answer.json()) == [0x0111]
