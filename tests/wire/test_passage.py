@@ -5,10 +5,12 @@ import contextlib
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 import uvloop
 
 from fhir_server.core.request import FhirRequest, FhirResponse, Interaction, Preferences
+from fhir_server.core.tables import RowWrite
 from fhir_server.serving import passage
 from fhir_server.serving.passage import Passage
 
@@ -62,6 +64,16 @@ async def test_small_transactions_and_questions_stay_in_their_process() -> None:
             await door.handle(bundle(3))
             await door.handle(bundle(100, Interaction.SEARCH_TYPE))
     assert len(own.asked) == 2
+    assert worker.asked == []
+
+
+async def test_what_is_committed_together_with_rows_stays_in_its_process() -> None:
+    own, worker = Door(200), Door(500)
+    row = RowWrite(table="t", id="1", revision=1, content=b"")
+    with passage.opened() as listening:
+        async with passage.served(worker.handle, [listening.dup()]):
+            await Passage(listening, own.handle).handle(msgspec.structs.replace(bundle(100), rows=(row,)))
+    assert own.asked[0].rows == (row,)
     assert worker.asked == []
 
 
