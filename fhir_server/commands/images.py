@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
+from adapters.context import Context
 from adapters.dicom.archive.archive import Archive
 from adapters.dicom.archive.fields import LAYOUTS
 from adapters.dicom.archive.find import ImageIndex
@@ -21,6 +22,7 @@ class Images(msgspec.Struct, frozen=True):
     archive: Archive
     index: ImageIndex
     dicomweb: str
+    context: Context
 
 
 @contextlib.asynccontextmanager
@@ -38,7 +40,8 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Images]:
             await store.tables.prepare(LAYOUTS)
             running = asyncio.create_task(archive.run())
             try:
-                yield Images(archive, ImageIndex(store.tables), f"{context.base.rpartition('/')[0]}/dicomweb")
+                dicomweb = f"{context.base.rpartition('/')[0]}/dicomweb"
+                yield Images(archive, ImageIndex(store.tables), dicomweb, context)
                 await archive.settled()
             finally:
                 running.cancel()
