@@ -23,7 +23,6 @@ def describe(dataset: Fields, found: Element, syntax: str) -> Image:
     real = found.tag != 0x7FE00010
     frames = _count(dataset.text(0x00280008))
     looks = _looks(dataset, frames, signed=signed)
-    extended = dataset.raw(0x7FE00001), dataset.raw(0x7FE00002)
     return Image(
         transfer_syntax=syntax,
         rows=dataset.integer(0x00280010),
@@ -45,7 +44,6 @@ def describe(dataset: Fields, found: Element, syntax: str) -> Image:
         inverse=dataset.text(0x20500020).upper() == "INVERSE",
         value=found.offset,
         length=found.length,
-        extended=extended if all(extended) else None,
         look=looks[0] if looks else _look(dataset, signed=signed),
         looks=tuple(looks[1:]),
     )

@@ -52,7 +52,6 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     inverse: bool = False  # Presentation LUT Shape INVERSE
     value: int = 0
     length: int = 0
-    extended: tuple[bytes, bytes] | None = None  # Extended Offset Table and its lengths
     look: Look = Look()
     looks: tuple[Look, ...] = ()  # of each frame, where they differ
 

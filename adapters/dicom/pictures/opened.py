@@ -1,16 +1,15 @@
 """Reads the description of an image, and the bytes of a frame, from a DICOM file without reading the rest."""
 
-import io
 import mmap
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import cast
-
-from pydicom.encaps import get_frame
 
 from adapters.dicom.dataset.file import Opened, open_file
+from adapters.dicom.dataset.frames import frames, value
+from adapters.dicom.dataset.header import Header
 from adapters.dicom.dataset.reader import Malformed, Walk
+from adapters.dicom.model import Pixels
 from adapters.dicom.pictures.attributes import describe
 from adapters.dicom.pictures.fields import Fields
 from adapters.dicom.pictures.image import Image
@@ -20,39 +19,6 @@ _MAPPED_FROM = 8 << 20
 _MOST_INFLATED = 1 << 28
 _MOST_ENCODED = 1 << 28
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
-
-
-class View(io.RawIOBase):
-    """A file over bytes that are not copied."""
-
-    def __init__(self, view: memoryview) -> None:
-        super().__init__()
-        self._view = view
-        self._at = 0
-
-    def read(self, size: int = -1) -> bytes:
-        """Read at most ``size`` bytes."""
-        end = len(self._view) if size is None or size < 0 else min(self._at + size, len(self._view))
-        piece = bytes(self._view[self._at : end])
-        self._at += len(piece)
-        return piece
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to a place; it may be behind the end."""
-        self._at = max(0, offset + (0, self._at, len(self._view))[whence])
-        return self._at
-
-    def tell(self) -> int:
-        """Return the place."""
-        return self._at
-
-    def seekable(self) -> bool:
-        """Tell that places can be gone to."""
-        return True
-
-    def readable(self) -> bool:
-        """Tell that it can be read."""
-        return True
 
 
 @contextmanager
@@ -139,13 +105,29 @@ def frame_bytes(file: bytes | memoryview, image: Image, frame: int) -> bytes:
         words = bytearray(file[image.value + start // 2 * 2 : image.value + (stop + 1) // 2 * 2])
         words[0::2], words[1::2] = words[1::2], words[0::2]
         return bytes(words[start % 2 : start % 2 + stop - start])
-    stream = View(memoryview(file)[image.value :])
     try:
-        data = get_frame(
-            cast("io.BytesIO", stream), frame - 1, number_of_frames=image.frames, extended_offsets=image.extended
-        )
-    except Exception as error:  # pydicom raises whatever the broken bytes lead it to
-        raise Unrenderable("The fragments of the frame cannot be found.") from error
-    if len(data) > _MOST_ENCODED:
+        found = frames(file, _header(image))
+    except Malformed as error:
+        raise Unrenderable(error.text) from error
+    if frame > found.count:
+        raise Unrenderable(f"The pixel data have {found.count} frames, the image says {image.frames}.")
+    if sum(part.length for part in found.ranges[frame - 1]) > _MOST_ENCODED:
         raise Unrenderable("The encoded frame is too large.")
-    return data
+    return value(file, found, frame - 1)
+
+
+def _header(image: Image) -> Header:
+    """Return what is needed to find encapsulated frames."""
+    return Header(
+        transfer_syntax=image.transfer_syntax,
+        sop_class="",
+        sop_instance="",
+        study="",
+        series="",
+        patient={},
+        study_attributes={},
+        series_attributes={},
+        instance_attributes={},
+        frames=image.frames,
+        pixels=Pixels(0x7FE00010, image.value, -1),
+    )

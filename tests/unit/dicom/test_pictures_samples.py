@@ -81,3 +81,16 @@ def test_a_sample_is_drawn_as_pydicom_reads_it(name: str) -> None:
 
 def test_there_are_many_samples() -> None:
     assert len(_images()) > 90
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["examples_ybr_color.dcm", "SC_rgb_rle_2frame.dcm", "rtdose_rle.dcm", "rtdose.dcm"])
+def test_the_last_frame_is_that_of_pydicom(name: str) -> None:
+    path = SAMPLES / "test_files" / name
+    dataset = pydicom.dcmread(path)
+    expected = pixel_array(dataset, index=dataset.NumberOfFrames - 1)
+    found = shown(read(path), int(dataset.NumberOfFrames))
+    if expected.ndim == 2:
+        low, high = int(expected.min()), int(expected.max())
+        expected = np.rint((expected.astype(float) - low) / max(high - low, 1) * 255)
+    assert np.abs(found.astype(int) - expected).max() <= 1
