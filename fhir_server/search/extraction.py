@@ -113,6 +113,7 @@ class Extraction:
         """Add what was selected: type names and values."""
         key = self._key
         entries.present.extend(self._codes)
+        spelt: list[str] = []
         for type_name, value in selected:
             element = self._elements.get(type_name)
             if element is None:
@@ -131,8 +132,11 @@ class Extraction:
             if texts:
                 entries.texts.extend([(key + suffix, folded, original) for suffix, folded, original in texts])
             if values:
-                for code in self._codes:
-                    entries.add_values(code, values)
+                spelt += values
+        if spelt:
+            spellings = tuple(dict.fromkeys(spelt))
+            for code in self._codes:
+                entries.add_values(code, spellings)
 
 
 class CompositeExtraction:
