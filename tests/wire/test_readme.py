@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import pytest
 
 from bench.processes import Child, free_port
 from tests.data import ROOT as DATA
+from tests.tools import require
 from tests.wire.live import REPOSITORY, until
 
 #: run by the test session itself, or by CI
@@ -27,9 +27,10 @@ def commands(page: str) -> list[str]:
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """`make serve` on a port and folder of its own."""
-    missing = [tool for tool in ("make", "curl") if shutil.which(tool) is None]
-    if missing or not (REPOSITORY / ".venv" / ".installed").exists():
-        message = f"needs {missing or 'an environment made by `make test`'}"
+    require("make")
+    require("curl")
+    if not (REPOSITORY / ".venv" / ".installed").exists():
+        message = "needs an environment made by `make test`"
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
     folder = tmp_path_factory.mktemp("readme")
     port, feed, dicom = free_port(), free_port(), free_port()

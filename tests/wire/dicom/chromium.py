@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import shutil
 import subprocess
 import threading
 import time
@@ -23,19 +22,13 @@ FLAGS = (
 )  # fmt: skip
 
 
-def found() -> str | None:
-    """The browser's program, or None."""
-    return next(
-        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-    )
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
 
 class Browser:
     """A browser with one page; use as a context."""
 
-    def __init__(self, folder: Path, language: str = "en") -> None:
-        program = found()
-        assert program is not None
+    def __init__(self, program: str, folder: Path, language: str = "en") -> None:
         to_read, self._write = os.pipe()
         self._read, to_write = os.pipe()
 

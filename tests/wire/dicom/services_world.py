@@ -2,14 +2,10 @@
 
 import asyncio
 import contextlib
-import os
-import shutil
 import socket
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from adapters.dicom.archive.archive import Archive
 from adapters.dicom.archive.overlay import overlay_of
@@ -24,6 +20,7 @@ from adapters.dicom.services.calling import Caller
 from adapters.dicom.services.commitment import Patience
 from tests.flow.client import Client
 from tests.flow.dicom.adapter import adapter_context
+from tests.tools import require
 
 TITLE = "RENKEI"
 SENDER = Sender(way=Way.DIMSE, name="CT1")
@@ -65,14 +62,9 @@ class Node:
             assert found.fate is Fate.STORED, (file, found)
 
     async def run(self, program: str, *arguments: str, title: str = "CT1", folder: Path | None = None) -> str:
-        """Run a DCMTK program against it in a folder, and return what it printed; skip the test if it is missing."""
-        path = shutil.which(program)
-        if path is None:
-            if os.environ.get("CI") == "true":
-                pytest.fail(f"{program} is not installed")
-            pytest.skip(f"{program} is not installed")
+        """Run a DCMTK program against it in a folder, and return what it printed; the test needs it."""
         started = await asyncio.create_subprocess_exec(
-            path, "-aet", title, "-aec", TITLE, *arguments, "127.0.0.1", str(self.port),
+            require(program), "-aet", title, "-aec", TITLE, *arguments, "127.0.0.1", str(self.port),
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, cwd=folder,
         )  # fmt: skip
         output, _ = await asyncio.wait_for(started.communicate(), 30)

@@ -17,6 +17,7 @@ from pynetdicom import AE, _config, build_role
 
 from adapters.dicom.dataset.meta import split
 from adapters.dicom.network.peers import Peer
+from tests.tools import require
 from tests.wire.dicom.station import CT_SMALL, FILES, TITLE, Station, station
 
 NAGLE_ON = {name: value for name, value in os.environ.items() if name != "TCP_NODELAY"}
@@ -26,15 +27,6 @@ NAGLE_ON = {name: value for name, value in os.environ.items() if name != "TCP_NO
 def heard() -> Iterator[Station]:
     with station() as made:
         yield made
-
-
-def tool(name: str) -> str:
-    """Return a program of DCMTK; skip where it is not installed, but not in CI."""
-    found = shutil.which(name)
-    if found is None:
-        message = f"needs {name} (packaging/install-tools tests)"
-        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
-    return found
 
 
 def run(*command: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
@@ -121,10 +113,10 @@ def test_a_wrong_title_is_rejected(heard: Station) -> None:
 
 
 def test_dcmtk_echoes(heard: Station) -> None:
-    done = run(tool("echoscu"), "-aec", TITLE, "127.0.0.1", str(heard.port), "--repeat", "3")
+    done = run(require("echoscu"), "-aec", TITLE, "127.0.0.1", str(heard.port), "--repeat", "3")
     assert done.returncode == 0, done.stderr
-    assert run(tool("echoscu"), "-aec", "X", "127.0.0.1", str(heard.port)).returncode != 0
-    assert run(tool("echoscu"), "--abort", "-aec", TITLE, "127.0.0.1", str(heard.port)).returncode == 0
+    assert run(require("echoscu"), "-aec", "X", "127.0.0.1", str(heard.port)).returncode != 0
+    assert run(require("echoscu"), "--abort", "-aec", TITLE, "127.0.0.1", str(heard.port)).returncode == 0
 
 
 @pytest.mark.parametrize("limits", [[], ["-pdu", "4096", "--max-send-pdu", "4096"]], ids=["default", "small-pdus"])
@@ -132,7 +124,7 @@ def test_dcmtk_stores(heard: Station, limits: list[str]) -> None:
     files = [str(CT_SMALL), str(FILES / "MR_small.dcm"), str(FILES / "RG1_UNCR.dcm")]
     files = [file for file in files if Path(file).exists()]
     before = len(heard.shelf.kept)
-    done = run(tool("storescu"), *limits, "-aec", TITLE, "127.0.0.1", str(heard.port), *files)
+    done = run(require("storescu"), *limits, "-aec", TITLE, "127.0.0.1", str(heard.port), *files)
     assert done.returncode == 0, done.stderr
     kept = heard.shelf.kept[before:]
     content = CT_SMALL.read_bytes()
@@ -145,7 +137,7 @@ def test_dcmtk_sends_with_nagle_on_without_waiting(heard: Station, tmp_path: Pat
     """With delayed acknowledgements each object takes 40 ms, and these 100 more than 4 s."""
     files = [str(shutil.copyfile(CT_SMALL, tmp_path / f"{number}.dcm")) for number in range(100)]
     began = time.monotonic()
-    done = run(tool("dcmsend"), "-nh", "-v", "-aec", TITLE, "127.0.0.1", str(heard.port), *files)
+    done = run(require("dcmsend"), "-nh", "-v", "-aec", TITLE, "127.0.0.1", str(heard.port), *files)
     took = time.monotonic() - began
     assert done.returncode == 0, done.stderr
     assert took < 3.5
@@ -153,7 +145,7 @@ def test_dcmtk_sends_with_nagle_on_without_waiting(heard: Station, tmp_path: Pat
 
 def test_an_abort_in_the_middle_keeps_nothing(heard: Station) -> None:
     before = len(heard.shelf.kept)
-    run(tool("storescu"), "--abort", "-aec", TITLE, "127.0.0.1", str(heard.port), str(CT_SMALL))
+    run(require("storescu"), "--abort", "-aec", TITLE, "127.0.0.1", str(heard.port), str(CT_SMALL))
     assert len(heard.shelf.kept) == before + 1  # DCMTK aborts after the last object
 
 
@@ -195,14 +187,14 @@ def test_only_callers_with_a_certificate_are_heard(papers: dict[str, str]) -> No
             if established:
                 assert association.send_c_echo().Status == 0
                 association.release()
-        assert run(tool("echoscu"), "-to", "3", "-aec", TITLE, "127.0.0.1", str(made.port)).returncode != 0
+        assert run(require("echoscu"), "-to", "3", "-aec", TITLE, "127.0.0.1", str(made.port)).returncode != 0
 
 
 def test_dcmtk_stores_with_tls(papers: dict[str, str]) -> None:
     options = {"certificate": papers["server"], "key": papers["server_key"], "client_authorities": papers["authority"]}
     with station(**options) as made:
         done = run(
-            tool("storescu"), "+tls", papers["caller_key"], papers["caller"], "+cf", papers["authority"],
+            require("storescu"), "+tls", papers["caller_key"], papers["caller"], "+cf", papers["authority"],
             "-aec", TITLE, "127.0.0.1", str(made.port), str(CT_SMALL),
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

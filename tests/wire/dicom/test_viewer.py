@@ -1,7 +1,6 @@
 """Our page of images in a real browser: a stored study is seen and windowed, nothing is loaded from elsewhere."""
 
 import io
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 
+from tests.tools import require
 from tests.wire.dicom import chromium
 from tests.wire.live import Live
 
@@ -53,11 +53,8 @@ def study(server: Live) -> str:
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[chromium.Browser]:
     """A browser that prefers Japanese."""
-    if chromium.found() is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("chromium is not installed; packaging/install-tools tests installs it")
-        pytest.skip("chromium is not installed")
-    with chromium.Browser(tmp_path / "profile", "ja") as browser:
+    program = require(*chromium.PROGRAMS)
+    with chromium.Browser(program, tmp_path / "profile", "ja") as browser:
         yield browser
 
 
