@@ -13,7 +13,7 @@ import numpy.typing as npt
 from adapters.dicom.pictures.jpeg_stream import BadJpeg, Component, Scan, Stream, read_stream
 
 Samples = npt.NDArray[np.int32]
-_Tables = tuple[list[int], list[int]]
+Windows = memoryview  # of 24 bits each; takes a tenth of what a list would
 
 _ZIGZAG = (
     0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21,
@@ -37,11 +37,10 @@ def decode(data: bytes) -> tuple[Samples, int]:
     return np.stack(planes, axis=-1), stream.precision
 
 
-def _windows(piece: bytes) -> list[int]:
+def _windows(piece: bytes) -> Windows:
     """Return for each byte the 24 bits that begin there; behind the end are ones, as encoders fill up."""
     padded = np.frombuffer(piece + b"\xff" * 8, np.uint8).astype(np.uint32)
-    found: list[int] = (padded[:-2] << 16 | padded[1:-1] << 8 | padded[2:]).tolist()
-    return found
+    return memoryview(np.ascontiguousarray(padded[:-2] << 16 | padded[1:-1] << 8 | padded[2:]))
 
 
 def _lookup(table: tuple[bytes, bytes]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
@@ -79,7 +78,7 @@ def _differences(table: tuple[bytes, bytes]) -> tuple[list[int], list[int], list
     return whole.tolist(), value.tolist(), (lengths << 8 | symbols).tolist()
 
 
-def _long_difference(windows: list[int], at: int, rest: int) -> tuple[int, int]:
+def _long_difference(windows: Windows, at: int, rest: int) -> tuple[int, int]:
     """Return the place after a code with a long difference, and the difference."""
     if not rest >> 8:
         raise BadJpeg("There is no such Huffman code.")
@@ -267,7 +266,7 @@ def _sequential_scan(
         raise BadJpeg(_CUT_OFF)
 
 
-def _block(windows: list[int], at: int, tables: tuple[list[int], ...], block: list[int]) -> int:
+def _block(windows: Windows, at: int, tables: tuple[list[int], ...], block: list[int]) -> int:
     """Decode the coefficients of one block (the first as difference) and return the place after them."""
     dc_lengths, dc_values, ac_lengths, ac_values = tables
     bits = windows[at >> 3] >> (8 - (at & 7)) & 0xFFFF
@@ -296,7 +295,7 @@ def _block(windows: list[int], at: int, tables: tuple[list[int], ...], block: li
     return at
 
 
-def _value(windows: list[int], at: int, size: int) -> tuple[int, int]:
+def _value(windows: Windows, at: int, size: int) -> tuple[int, int]:
     """Read a signed value of ``size`` bits (F.2.2.1)."""
     if not size:
         return at, 0
