@@ -1,13 +1,14 @@
 """A performed procedure step (PS3.4 F) as Procedure, and the ImagingStudy of a study whose images are not here yet."""
 
+import uuid
 from datetime import tzinfo
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from adapters.dicom.fhir.about import moment, uid_identifier
 from adapters.dicom.fhir.codes import concept, items, text
-from adapters.dicom.fhir.identity import imaging_study_id, procedure_id
+from adapters.dicom.fhir.study import study_id
 from adapters.dicom.fhir.worklist import DCM
 from adapters.dicom.model import Attributes
 
@@ -16,6 +17,7 @@ Resource = dict[str, Any]  # JSON
 _CORE = "http://jpfhir.jp/fhir/core/StructureDefinition/JP_"
 _SERIES_EXTENSION = "urn:renkei:extension:performed-series"
 _IMAGING = {"system": "http://snomed.info/sct", "code": "363679005", "display": "Imaging"}
+_SPACE: Final = uuid.UUID("b3a0a6f2-1c86-5d0a-9d3b-8d5f0f3c8e11")
 _SERIES, _SCHEDULED = "00400340", "00400270"
 
 
@@ -34,6 +36,11 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     def procedure(self) -> str:
         """The reference of its Procedure."""
         return f"Procedure/{procedure_id(self.uid)}"
+
+
+def procedure_id(step: str) -> str:
+    """Return the id of the Procedure of a performed procedure step's SOP Instance UID."""
+    return str(uuid.uuid5(_SPACE, f"step {step}"))
 
 
 def studies_of(attributes: Attributes) -> tuple[str, ...]:
@@ -89,7 +96,7 @@ def registered(step: Step, study: str, subject: Resource, zone: tzinfo) -> Resou
     attributes = step.attributes
     made: Resource = {
         "resourceType": "ImagingStudy",
-        "id": imaging_study_id(study),
+        "id": study_id(study),
         "meta": {"profile": [f"{_CORE}ImagingStudy_Radiology"]},
         "identifier": [uid_identifier(study)],
         "status": "registered",

@@ -11,7 +11,6 @@ import msgspec
 from adapters.context import Context
 from adapters.dicom.fhir.about import UID_SYSTEM
 from adapters.dicom.fhir.codes import text
-from adapters.dicom.fhir.identity import imaging_study_id
 from adapters.dicom.fhir.patient import PatientSystems, patient
 from adapters.dicom.fhir.steps import (
     Resource,
@@ -21,6 +20,7 @@ from adapters.dicom.fhir.steps import (
     registered,
     studies_of,
 )
+from adapters.dicom.fhir.study import study_id
 from adapters.dicom.model import Attributes
 from adapters.dicom.network.association import Association
 from adapters.dicom.network.commands import Command, Field, Status, answer
@@ -174,7 +174,7 @@ class StepService:
             subject = await self._patient(step, entries)
         entries.append(_put(procedure(step, subject, zone)))
         for study in step.studies:
-            name = f"ImagingStudy/{imaging_study_id(study)}"
+            name = f"ImagingStudy/{study_id(study)}"
             there = (await door.read_all(self._context, (name,))).get(name)
             if there is None:
                 made = registered(step, study, subject, zone)

@@ -1,12 +1,16 @@
 """Performed procedure steps over the whole server (PS3.4 F)."""
 
+import io
+from pathlib import Path
 from typing import Any
 
+import pydicom
 import pytest
 
 from adapters.context import Context
-from adapters.dicom.fhir.identity import imaging_study_id
-from adapters.dicom.model import Attributes
+from adapters.dicom.archive.archive import Archive
+from adapters.dicom.fhir.study import study_id
+from adapters.dicom.model import Attributes, Sender, Way
 from adapters.dicom.services.steps import Refused, StepService, performed
 from adapters.dicom.services.worklist import Worklist
 from tests.flow.client import Client
@@ -78,7 +82,7 @@ async def test_a_step_that_begins_is_a_procedure_and_a_registered_study(client: 
     assert procedure["performedPeriod"] == {"start": "2026-04-02T09:15:00+09:00"}
     assert procedure["code"] == {"text": "Head plain"}
     assert procedure["identifier"][0] == {"system": "urn:dicom:uid", "value": f"urn:oid:{STEP}"}
-    study = await one(client, f"/ImagingStudy/{imaging_study_id(STUDY)}")
+    study = await one(client, f"/ImagingStudy/{study_id(STUDY)}")
     assert study["status"] == "registered"
     assert study["procedureReference"] == {"reference": step.procedure}
     assert study["modality"][0]["code"] == "CT"
@@ -119,11 +123,11 @@ async def test_a_step_that_is_discontinued_cancels_a_study_without_images(
     procedure = await one(client, f"/{step.procedure}")
     assert procedure["status"] == status
     assert procedure["statusReason"]["coding"][0]["code"] == "110514"
-    assert (await one(client, f"/ImagingStudy/{imaging_study_id(STUDY)}"))["status"] == "cancelled"
+    assert (await one(client, f"/ImagingStudy/{study_id(STUDY)}"))["status"] == "cancelled"
 
 
 async def test_a_study_that_is_here_stays_as_it_is(client: Client, steps: StepService) -> None:
-    id_ = imaging_study_id(STUDY)
+    id_ = study_id(STUDY)
     tree = {
         "resourceType": "ImagingStudy", "id": id_, "status": "available", "subject": {"display": "Roe"},
     }  # fmt: skip
@@ -212,3 +216,42 @@ async def test_an_accession_number_of_another_patient_does_not_count(client: Cli
     await client.put("/Patient/p", {"resourceType": "Patient", "id": "p", "identifier": [{"value": "78"}]})
     step = await steps.create(STEP, begun(accession="A1"))
     assert "basedOn" not in await one(client, f"/{step.procedure}")
+
+
+def ct(study: str) -> bytes:
+    """Return an image of a study."""
+    dataset = pydicom.dcmread(str(pydicom.data.get_testdata_file("CT_small.dcm", download=False)))
+    dataset.StudyInstanceUID = study
+    stream = io.BytesIO()
+    dataset.save_as(stream)
+    return stream.getvalue()
+
+
+async def test_images_make_a_registered_study_available_and_keep_what_the_step_said(
+    client: Client, adapter: Context, steps: StepService, tmp_path: Path
+) -> None:
+    study_uid = "1.3.6.1.4.1.5962.1.2.1.20040119072730.12322"
+    step = await steps.create(STEP, begun(study_uid) | {"00100020": element("LO", "1CT1")})
+    archive = Archive(adapter, tmp_path)
+    await archive.keep(ct(study_uid), Sender(way=Way.DIMSE, name="CT1"), wait=True)
+    await archive.stop()
+    (study,) = (await client.get("/ImagingStudy")).entries
+    assert study["resource"]["status"] == "available"
+    assert study["resource"]["numberOfInstances"] == 1
+    assert study["resource"]["procedureReference"] == {"reference": step.procedure}
+    assert (await one(client, "/Patient?_summary=count"))["total"] == 1
+    await steps.change(STEP, ENDED)
+    (study,) = (await client.get("/ImagingStudy")).entries
+    assert study["resource"]["status"] == "available"
+
+
+async def test_images_of_a_worklist_entry_are_based_on_its_request(
+    client: Client, adapter: Context, tmp_path: Path
+) -> None:
+    await request(client)
+    (entry,) = [found async for found in Worklist(adapter).find({})]
+    archive = Archive(adapter, tmp_path)
+    await archive.keep(ct(entry["0020000D"]["Value"][0]), Sender(way=Way.DIMSE, name="CT1"), wait=True)
+    await archive.stop()
+    (study,) = (await client.get("/ImagingStudy")).entries
+    assert study["resource"]["basedOn"] == [{"reference": "ServiceRequest/r"}]

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 from pynetdicom import AE
 
-from adapters.dicom.fhir.identity import procedure_id
+from adapters.dicom.fhir.steps import procedure_id
 from adapters.dicom.network.peers import Right
 from adapters.hl7v2.mapping.engine import Mapper
 from tests.flow.client import Client
