@@ -40,7 +40,7 @@ def decode(data: bytes) -> tuple[Samples, int]:
 def _windows(piece: bytes) -> Windows:
     """Return for each byte the 24 bits that begin there; behind the end are ones, as encoders fill up."""
     padded = np.frombuffer(piece + b"\xff" * 8, np.uint8).astype(np.uint32)
-    return memoryview(np.ascontiguousarray(padded[:-2] << 16 | padded[1:-1] << 8 | padded[2:]))
+    return (padded[:-2] << 16 | padded[1:-1] << 8 | padded[2:]).data
 
 
 def _lookup(table: tuple[bytes, bytes]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
