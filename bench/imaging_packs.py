@@ -18,6 +18,7 @@ from adapters.dicom.archive.writer import PackLimits, PackWriter
 from adapters.dicom.model import Sender, Way
 
 _SENDER = Sender(way=Way.DIMSE, name="BENCH")
+_ROUNDS = 6
 _STEPS = (0, 1 << 20, 4 << 20, 16 << 20, 64 << 20)
 
 
@@ -59,8 +60,12 @@ def main() -> None:
         folder = Path(name)
         print("append and fdatasync, ms: median / mean / 95 %")
         for size, together in ((39_000, 1), (39_000, 8), (530_000, 1)):
-            for step in _STEPS:
-                took = sorted(appends(folder, size, together, step, 200))
+            took_by: dict[int, list[float]] = {step: [] for step in _STEPS}
+            for _ in range(_ROUNDS):  # in turns, so that what else goes on strikes all of them
+                for step, found in took_by.items():
+                    found += appends(folder, size, together, step, 60)
+            for step, unsorted in took_by.items():
+                took = sorted(unsorted)
                 print(
                     f"  {together} x {size / 1000:.0f} kB, {step >> 20} MiB ahead: {statistics.median(took):.2f} / "
                     f"{statistics.mean(took):.2f} / {took[int(len(took) * 0.95)]:.2f}"

@@ -218,6 +218,8 @@ class Archive:
             return verdict(header, Fate.DUPLICATE)
         if self._waves.is_full:
             self._recent.end(uid, None)
+            if isinstance(file, LargeObject):
+                await asyncio.to_thread(file.abandon)
             return refused(Refusal.OUT_OF_RESOURCES, "Too many objects wait to be indexed.")
         loop = asyncio.get_running_loop()
         fate: asyncio.Future[Fate] | None = loop.create_future() if wait else None

@@ -6,6 +6,7 @@ again from what is there then. Where FHIR refuses a study its rows are written w
 
 import asyncio
 import logging
+import random
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
@@ -44,6 +45,7 @@ _REMEMBERED: Final = 128
 _ORDERS_MS: Final = 10_000  # between two looks for an order
 _AWAY: Final = (0, 429, 502, 503, 504)  # the server, or what it stands on, is away
 _TRIES: Final = 5  # of what fails for another reason
+_CONFLICT: Final = 0.1  # of a try
 _MANY: Final = 1_000_000
 
 Read = Callable[[Place], Awaitable[bytes]]
@@ -89,7 +91,7 @@ class Indexing:
 
         Without arrivals the study's resources are written anew from its rows.
         """
-        pause, failed = _FIRST_PAUSE, 0
+        pause, failed = _FIRST_PAUSE, 0.0
         memory = self._memory.pop(study, None)
         while True:
             try:
@@ -99,7 +101,10 @@ class Indexing:
                     self._memory.popitem(last=False)
                 return growth.fates
             except (RowConflict, door.Conflict):
-                failed += 1
+                failed += _CONFLICT
+                await asyncio.sleep(_FIRST_PAUSE * random.random() * failed)  # noqa: S311  # jitter
+                memory = None
+                continue
             except StoreUnavailable:
                 await asyncio.sleep(pause)
             except door.Unavailable as error:

@@ -73,7 +73,7 @@ class Pack:
         new_month = not self.path.parent.exists()
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(self.descriptor, fcntl.LOCK_EX)  # who looks for what was left lets go of an empty one at once
         _sync_folder(self.path.parent)
         if new_month:
             _sync_folder(folder)

@@ -7,7 +7,7 @@ import msgspec
 
 from adapters.dicom.archive.rows import WORK
 from adapters.dicom.model import Place, Sender
-from fhir_server.core.tables import Row, RowWrite
+from fhir_server.core.tables import In, Row, RowQuery, RowWrite, Tables
 
 
 class Kind(enum.StrEnum):
@@ -71,3 +71,21 @@ def work_row(item: WorkItem) -> RowWrite:
 def read_work(row: Row) -> WorkItem:
     """Return the item of a row, at the row's revision."""
     return msgspec.structs.replace(_decode(row.content), revision=row.revision)
+
+
+async def open_items(tables: Tables, limit: int = 1000) -> list[WorkItem]:
+    """Return what waits for a human, the oldest first."""
+    where = (In("state", (WorkState.OPEN.value,)),)
+    query = RowQuery(table=WORK, where=where, order=(("received", False),), limit=limit)
+    return [read_work(row) for row in await tables.find(query)]
+
+
+async def set_done(tables: Tables, id_: str, note: str) -> WorkItem | None:
+    """Note that a human has looked into it; None where there is no such item. Raise RowConflict."""
+    row = (await tables.get(WORK, (id_,))).get(id_)
+    if row is None:
+        return None
+    item = read_work(row)
+    done = msgspec.structs.replace(item, state=WorkState.DONE, note=note, revision=item.revision + 1)
+    await tables.write([work_row(done)])
+    return done

@@ -40,13 +40,13 @@ _TIME = re.compile(r"(\d{2}):?(\d{2})?:?(\d{2})?(?:\.\d{1,6})?")
 _ZONE = re.compile(r"([+-])(\d{2})(\d{2})")
 _CODE = re.compile(r"\S+( \S+)*")
 _OID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+")
-_OWN: Final = frozenset(
+_ALWAYS: Final = frozenset(
     (
-        "resourceType", "id", "meta", "identifier", "status", "modality", "subject", "started", "basedOn", "referrer",
-        "interpreter", "endpoint", "numberOfSeries", "numberOfInstances", "procedureCode", "location", "reasonCode",
-        "description", "series",
+        "resourceType", "id", "meta", "identifier", "status", "modality", "subject", "endpoint", "numberOfSeries",
+        "numberOfInstances", "series",
     )
 )  # fmt: skip
+_SOURCES: Final = "urn:renkei:source:"
 
 
 class Shown(msgspec.Struct, frozen=True, array_like=True):
@@ -79,22 +79,20 @@ def imaging_study(
 ) -> tuple[Tree, tuple[str, ...]]:
     """Return the ImagingStudy, and which attributes were left out, as they are no values of their kind.
 
-    What others have added to ``current`` stays, where it is nothing that images say.
+    What others have added to ``current`` stays, where it is nothing that these images say.
     """
     findings: list[str] = []
     said = study.attributes
     zone = _zone(said, around.zone, findings)
     there = sorted((one for one in series if one.instances), key=_place)
     modalities = sorted({one.modality for one in there} & ACQUISITION)
-    kept = {name: member for name, member in (current or {}).items() if name not in _OWN}
-    if current and "basedOn" in current and not around.orders:
-        kept["basedOn"] = current["basedOn"]
+    kept = {name: member for name, member in (current or {}).items() if name not in _ALWAYS}
     found: Tree = {
         **kept,
         "resourceType": "ImagingStudy",
         "id": study.imaging_study.partition("/")[2] or study_id(study.uid),
         "meta": {"profile": [_PROFILE + ("Endoscopy" if modalities == ["ES"] else "Radiology")]},
-        "identifier": _identifiers(study),
+        "identifier": _identifiers(study, current or {}),
         "status": "available" if there else "cancelled",
         "subject": _subject(study, around.subject),
         "endpoint": [{"reference": WADO}, {"reference": VIEWER}],
@@ -168,7 +166,8 @@ def _place(series: Series) -> tuple[int, str]:
     return (series.number if series.number is not None else 1 << 40, series.uid)
 
 
-def _identifiers(study: Study) -> list[Tree]:
+def _identifiers(study: Study, current: Tree) -> list[Tree]:
+    """Return those that the images tell, and those that messages of a source gave."""
     said = study.attributes
     found = [uid_identifier(study.uid)]
     if number := clean(text(said, "00080050")):
@@ -179,7 +178,8 @@ def _identifiers(study: Study) -> list[Tree]:
         found.append(accession)
     if number := clean(text(said, "00200010")):
         found.append({"use": "secondary", "value": number})
-    return found
+    others = (one for one in current.get("identifier", ()) if str(one.get("system", "")).startswith(_SOURCES))
+    return [*found, *others]
 
 
 def _subject(study: Study, reference: str) -> Tree:

@@ -1,16 +1,18 @@
 """What is kept is indexed, and is in FHIR, in one commit."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adapters.dicom.archive.wave import WaveLimits
-from adapters.dicom.archive.work import Kind, WorkState
+from adapters.dicom.archive.work import Kind, WorkState, open_items, set_done
 from adapters.dicom.fhir.patient import PatientSystems
 from adapters.dicom.model import Fate, Refusal
 from fhir_server.core.change import StoreUnavailable
-from tests.flow.client import Client
+from fhir_server.interactions.door import Door
+from tests.flow.client import Client, Interleaved, changed
 from tests.flow.dicom.archive_world import SENDER, Refusing, World, image
 from tests.unit.dicom.images import element
 
@@ -142,6 +144,21 @@ async def test_two_processes_write_one_study(world: World) -> None:
     assert len((await world.one("ImagingStudy"))["series"][0]["instance"]) == 6
 
 
+async def test_processes_that_write_one_study_at_the_same_time_lose_nothing(client: Client, tmp_path: Path) -> None:
+    client.door = Door(changed(client.context, store=Interleaved(client.context.store)))
+    world = World(client, tmp_path)
+    archives = [world.archive, world.open(), world.open()]
+    files = [image(f"1.2.3.{number}", series=f"1.2.2.{number % 2}") for number in range(30)]
+    sent = (archives[number % 3].keep(file, SENDER, wait=True) for number, file in enumerate(files))
+    assert {verdict.fate for verdict in await asyncio.gather(*sent)} == {Fate.STORED}
+    study = (await world.studies())["1.2.1"]
+    assert (study.series, study.instances) == (2, 30)
+    tree = await world.one("ImagingStudy")
+    assert sorted(len(series["instance"]) for series in tree["series"]) == [15, 15]
+    assert len(await world.all("Patient")) == 1
+    assert await world.work() == []
+
+
 # --- what is refused ---
 
 
@@ -242,6 +259,32 @@ async def test_what_others_add_to_the_imaging_study_stays(world: World) -> None:
     await world.keep(image("1.2.3.2"))
     tree = await world.one("ImagingStudy")
     assert (tree["note"], tree["numberOfInstances"]) == ([{"text": "looked at"}], 2)
+
+
+async def test_a_study_that_a_message_told_of_is_the_same(world: World) -> None:
+    identifiers = [
+        {"system": "urn:dicom:uid", "value": "urn:oid:1.2.1"},
+        {"system": "urn:renkei:source:his:requested-procedure", "value": "R1"},
+    ]
+    told = {
+        "resourceType": "ImagingStudy", "id": "his", "status": "available", "subject": {"display": "x"},
+        "identifier": identifiers, "procedureCode": [{"text": "胸部CT"}],
+    }  # fmt: skip
+    assert (await world.client.put("ImagingStudy/his", told)).status == 201
+    await world.keep(image())
+    tree = await world.one("ImagingStudy")
+    assert (tree["id"], tree["numberOfInstances"]) == ("his", 1)
+    assert tree["procedureCode"] == [{"text": "胸部CT"}]
+    assert identifiers[1] in tree["identifier"]
+    assert (await world.studies())["1.2.1"].imaging_study == "ImagingStudy/his"
+
+
+async def test_what_a_human_has_looked_into_waits_no_longer(world: World) -> None:
+    await world.keep(image(), image(LO00081030="another"))
+    (item,) = await open_items(world.client.tables)
+    await set_done(world.client.tables, item.id, "the first one counts")
+    assert await open_items(world.client.tables) == []
+    assert [done.note for done in await world.work()] == ["the first one counts"]
 
 
 async def test_a_date_that_is_none_is_left_out(world: World) -> None:
