@@ -6,6 +6,7 @@ import typer
 
 from fhir_server.commands import (
     check,
+    dicom,
     export_ssmix2,
     ingest,
     load,
@@ -40,6 +41,7 @@ def build() -> typer.Typer:
     app.add_typer(messages.build(), name="messages")
     app.add_typer(senders.build(), name="sources")
     app.command("send")(send.send)
+    app.add_typer(dicom.build(), name="dicom")
     app.add_typer(packages.build(), name="packages")
     app.add_typer(viewer.build(), name="viewer")
     app.command("reindex")(reindex.reindex)

@@ -5,7 +5,11 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Final, Protocol
 
+import msgspec
+
+from adapters.dicom.dataset.file import open_file
 from adapters.dicom.dataset.meta import file_meta
+from adapters.dicom.dataset.reader import Malformed, Walk
 from adapters.dicom.model import Fate, Refusal, Sender, Verdict
 from adapters.dicom.network.association import Association
 from adapters.dicom.network.commands import Command, Field, Status, answer
@@ -15,6 +19,8 @@ from adapters.dicom.network.peers import Right
 
 _UID: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
 _LONGEST_UID: Final = 64
+_SOP_CLASS: Final = 0x00080016
+_SOP_INSTANCE: Final = 0x00080018
 #: bytes between two looks at whether the archive keeps up
 _DRAINED_AFTER: Final = 1024 * 1024
 _COMMENT: Final = 64
@@ -159,6 +165,31 @@ def _problem(request: Request) -> tuple[int, str] | None:
     if len(command.instance) > _LONGEST_UID or not _UID.fullmatch(command.instance):
         return Status.INVALID_INSTANCE, "The Affected SOP Instance UID is not a UID."
     return None
+
+
+class Announced(msgspec.Struct, frozen=True):
+    """What is said of an object before its data set, which begins at ``start`` in its file."""
+
+    sop_class: str
+    instance: str
+    transfer_syntax: str
+    start: int
+
+
+def announced(file: bytes | memoryview) -> Announced:
+    """Return what a DICOM file is announced as: the UIDs of its data set, whatever its meta says. Raise Malformed."""
+    opened = open_file(file)
+    found = {_SOP_CLASS: "", _SOP_INSTANCE: ""}
+    for element in Walk(opened.data, opened.at, len(opened.data), opened.syntax):
+        if element.tag > _SOP_INSTANCE:
+            break
+        if element.tag in found and element.length >= 0:
+            value = bytes(opened.data[element.offset : element.offset + element.length])
+            found[element.tag] = value.decode("ascii", "replace").strip("\0 ")
+    for tag, text in found.items():
+        if not _UID.fullmatch(text):
+            raise Malformed(tag, "This UID is missing.")
+    return Announced(found[_SOP_CLASS], found[_SOP_INSTANCE], opened.meta.transfer_syntax, opened.at)
 
 
 async def send(
