@@ -8,6 +8,7 @@ from adapters.dicom.archive.derived import Derived
 from adapters.dicom.archive.fields import LAYOUTS
 from adapters.dicom.archive.metadata import SeriesMetadata
 from adapters.dicom.archive.removal import Removal
+from adapters.dicom.archive.upkeep import Upkeep
 from adapters.dicom.pictures.pictures import Pictures
 from adapters.dicom.web.application import DicomWeb
 from adapters.dicom.web.objects import Objects
@@ -19,6 +20,7 @@ from fhir_server.settings import Settings
 from fhir_server.wiring.imaging import open_archive
 
 PATH = "/dicomweb"
+_UNHURRIED = 4.0  # every worker does it
 
 
 class Images:
@@ -27,8 +29,9 @@ class Images:
     def __init__(self, settings: Settings, context: Context) -> None:
         self._settings = settings
         self._tables = context.tables
-        self._running: asyncio.Task[None] | None = None
+        self._running: list[asyncio.Task[None]] = []
         self.archive = open_archive(settings, context)
+        self._upkeep = Upkeep(context, self.archive, pace=_UNHURRIED)
         self.pictures = Pictures(settings.thumbnails_folder)
         self._removal = Removal(context, Derived(context, self.archive.read))
         self._metadata = SeriesMetadata(context.tables, self.archive.path)
@@ -36,7 +39,9 @@ class Images:
     async def prepare(self) -> None:
         """Make the tables of the image index where they are missing, and see to this worker's packs from now on."""
         await self._tables.prepare(LAYOUTS)
-        self._running = asyncio.create_task(self.archive.run())
+        self._running = [asyncio.create_task(self.archive.run())]
+        if not self._settings.dicom_addresses:  # else the process that hears associations does it
+            self._running.append(asyncio.create_task(self._upkeep.run()))
 
     def mount(self, counters: Counters, access_log: AccessLog | None) -> Mount:
         """Return the service for the worker's application."""
@@ -44,7 +49,7 @@ class Images:
         objects = Objects(self.archive, self._tables, self.pictures)
         limit = settings.dicomweb_limit_mb * 1024 * 1024
         return Mount(
-            DicomWeb(objects, self._metadata, self._removal, settings.origins),
+            DicomWeb(objects, self._metadata, self._removal, settings.origins, counters.board),
             PATH,
             name="dicomweb",
             bodies=BodyReader(limit, limit, settings.body_timeout),
@@ -58,8 +63,8 @@ class Images:
 
     async def stop(self) -> None:
         """Let go of everything; what is not indexed yet is found in the packs."""
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+        for job in self._running:
+            job.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
         await self.archive.stop()
         await self.pictures.close()

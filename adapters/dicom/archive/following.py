@@ -41,9 +41,12 @@ class PatientFollower:
 
     async def follow(self) -> int:
         """Reconcile what has changed since the last time; return how many studies were corrected."""
+        oldest = await self._tables.find(RowQuery(table=STUDY, order=(("arrived", False),), limit=1))
+        if not oldest:
+            return 0  # a server without images need not look at its patients
+        since = read_study(oldest[0]).arrived
         rows = await self._tables.get(FOLLOWED, (_ROW,))
-        now = self._context.clock.now_ms()
-        mark = msgspec.msgpack.decode(rows[_ROW].content, type=_Mark) if rows else _Mark(now, now)
+        mark = msgspec.msgpack.decode(rows[_ROW].content, type=_Mark) if rows else _Mark(since, since)
         last, done = await self._patients(mark.patients)
         arrived, corrected = await self._arrivals(mark.arrived)
         after = _Mark(max(mark.patients, last), arrived)
