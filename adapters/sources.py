@@ -38,6 +38,10 @@ class SenderRefused(Exception):
     """The peer may not speak for this sender; the message says why, without the message's content."""
 
 
+#: senders that are not configured, of which it is remembered what they are like
+_MOST_UNCONFIGURED = 1000
+
+
 class Match(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which messages are a source's. An empty list does not restrict.
 
@@ -117,12 +121,14 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Sources:
     """All sources of a server; immutable."""
 
-    __slots__ = ("_bound", "_by_name", "_ordered", "zone")
+    __slots__ = ("_bound", "_by_name", "_ordered", "_unconfigured", "zone")
 
     def __init__(self, sources: Iterable[Source] = (), zone: str = DEFAULT_ZONE) -> None:
         self.zone = zone
         self._by_name = {source.name: source for source in sources}
         self._ordered = sorted(self._by_name.values(), key=lambda source: (-source.match.weight(), source.name))
+        #: always the same object for a name: what is remembered of a source's texts hangs on it
+        self._unconfigured: dict[str, Source] = {}
         self._bound = frozenset(one for source in self._ordered for one in source.match.certificates)
 
     @classmethod
@@ -147,13 +153,20 @@ class Sources:
     def named(self, name: str) -> Source:
         """Return the source of that name; one that is not configured has the defaults.
 
-        The name of a storage's source, ``ssmix2-`` and the ten digits of its facility, tells the facility too.
+        It is the same object every time. The name of a storage's source, ``ssmix2-`` and the ten digits of its
+        facility, tells the facility too.
         """
         configured = self._by_name.get(name)
         if configured is not None:
             return configured
-        storage = _STORAGE.fullmatch(name)
-        return Source(name=name, facility=storage["facility"] if storage else "", zone=self.zone)
+        known = self._unconfigured.get(name)
+        if known is None:
+            storage = _STORAGE.fullmatch(name)
+            known = Source(name=name, facility=storage["facility"] if storage else "", zone=self.zone)
+            if len(self._unconfigured) >= _MOST_UNCONFIGURED:
+                self._unconfigured.clear()
+            self._unconfigured[name] = known
+        return known
 
     def of_facility(self, facility: str) -> Source | None:
         """Return the source with this 医療機関番号, if there is one."""

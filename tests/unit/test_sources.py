@@ -149,3 +149,9 @@ def test_the_system_of_patient_ids() -> None:
     )
     assert Source(name="a").patient_identifier_system("urn:y") == "urn:y"
     assert Source(name="a").patient_identifier_system() == "urn:renkei:source:a:patient"
+
+
+def test_a_sender_that_is_not_configured_is_the_same_source_every_time() -> None:
+    sources = Sources()
+    assert sources.named("HIS.SEND") is sources.derive("HIS", "SEND")
+    assert sources.named("HIS.OTHER") is not sources.named("HIS.SEND")
