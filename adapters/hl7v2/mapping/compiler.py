@@ -18,6 +18,9 @@ from adapters.hl7v2.mapping.segment_rows import Source, Target, Write, always, e
 from adapters.hl7v2.mapping.tables import Code, Tables
 from adapters.hl7v2.mapping.values import SegmentView, Value
 
+#: combinations of fields that have a value, of which is remembered which rows they need
+_MOST_SHAPES = 1024
+
 #: writes what one segment says into the draft of the scope: (scope, segment, label list items?)
 SegmentMap = Callable[[Scope, SegmentView, bool], None]
 
@@ -264,16 +267,22 @@ class Compiled:
         segment = name.partition("-")[0]
         type_ = target_type(name)
         compiled = [(*self._field(row, segment, type_), "extension" in row.to) for row in rows]
+        chosen: dict[tuple[bool, ...], tuple[tuple[Write, ...], bool]] = {}  # by which fields have a value
+
+        def choose(present: tuple[bool, ...]) -> tuple[tuple[Write, ...], bool]:
+            count = len(present)
+            found = [row for row in compiled if row[0] <= 0 or (row[0] < count and present[row[0]])]
+            if len(chosen) >= _MOST_SHAPES:
+                chosen.clear()
+            chosen[present] = result = tuple(write for _, write, _ in found), any(extends for *_, extends in found)
+            return result
 
         def run(scope: Scope, view: SegmentView, labels: bool) -> None:
             slots: Slots = {}
-            raw = view.raw
-            count = len(raw)
-            extended = False
-            for number, write, extends in compiled:
-                if number < count and (number <= 0 or raw[number]):
-                    write(scope, view, slots, labels)
-                    extended = extended or extends
+            present = view.present
+            writes, extended = chosen.get(present) or choose(present)
+            for write in writes:
+                write(scope, view, slots, labels)
             if extended:
                 drop_empty_extensions(scope.draft.tree)
 

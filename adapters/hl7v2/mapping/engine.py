@@ -46,12 +46,13 @@ class _Maps(msgspec.Struct, frozen=True):
 class Mapper:
     """Maps messages of any source. Immutable; safe to share."""
 
-    __slots__ = ("_maps", "_memories", "_zone")
+    __slots__ = ("_maps", "_memories", "_sources", "_zone")
 
     def __init__(self, maps: Mapping[tuple[object, ...], _Maps], zone: tzinfo) -> None:
         self._maps = maps
         self._zone = zone
         self._memories: dict[tuple[int, tzinfo, Delimiters], tuple[Source, Memory]] = {}
+        self._sources: dict[int, tuple[Source, _Maps]] = {}
 
     @classmethod
     def load(cls, sources: Iterable[Source] = (), *, zone: str = "Asia/Tokyo", maps: Path = MAPS) -> "Mapper":
@@ -107,6 +108,15 @@ class Mapper:
         return found[1]
 
     def _of(self, source: Source) -> _Maps:
+        """Return the maps of a source. The source is kept, so that no other gets its ``id``."""
+        known = self._sources.get(id(source))
+        if known is None:
+            if len(self._sources) >= _MOST_MEMORIES:
+                self._sources.clear()
+            known = self._sources[id(source)] = (source, self._chosen(source))
+        return known[1]
+
+    def _chosen(self, source: Source) -> _Maps:
         found = self._maps.get(_kind(source))
         if found is None:  # a source that was not there at start and has no tables of its own
             found = self._maps.get((source.overlays, "", (), ()))

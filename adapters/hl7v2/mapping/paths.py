@@ -178,7 +178,9 @@ def merge(there: dict[str, Any], value: dict[str, Any]) -> None:
     """Add an element's members to another's: elements are merged, lists appended, the rest replaced."""
     for name, new in value.items():
         old = there.get(name)
-        if isinstance(old, dict) and isinstance(new, dict):
+        if old is None:
+            there[name] = new
+        elif isinstance(old, dict) and isinstance(new, dict):
             merge(old, new)
         elif isinstance(old, list) and isinstance(new, list):
             old.extend(new)

@@ -246,13 +246,14 @@ _NONE: tuple[Value, ...] = ()
 class SegmentView:
     """A segment whose fields remember what was taken of them."""
 
-    __slots__ = ("fields", "kind", "name", "ordinal", "raw", "segment")
+    __slots__ = ("fields", "kind", "name", "ordinal", "present", "raw", "segment")
 
     def __init__(self, segment: Segment) -> None:
         self.segment = segment
         self.name = segment.name
         self.ordinal = segment.ordinal
         self.raw = segment.fields  # as sent, index = number in the standard
+        self.present = tuple(map(bool, self.raw))  # which of them have a text
         self.fields: dict[int, Field] = {}
         self.kind = PlainValue if is_plain(segment) else Value
 
@@ -311,8 +312,7 @@ class SegmentView:
             if text == NULL or (name, number) in handled:
                 continue
             if field is None:
-                field = Field(self.segment, number, text, self.kind)
-                if any(value.valued for value in field.values):
+                if text[0].isalnum() or any(value.valued for value in Field(self.segment, number, text).values):
                     yield f"{name}-{number}"
                 continue
             for value in field.values:
