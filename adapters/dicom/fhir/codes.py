@@ -22,7 +22,7 @@ _SYSTEMS = {
     "ISO3166_1": "urn:iso:std:iso:3166",
 }
 _UID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+")
-_CODE = re.compile(r"[^\s]+(\s[^\s]+)*")  # FHIR R4 datatypes.html#code
+_CODE = re.compile(r"[^\s]+( [^\s]+)*")  # FHIR R4 datatypes.html#code
 _LONGEST_CODE = 16  # SH
 
 

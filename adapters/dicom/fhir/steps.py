@@ -1,14 +1,17 @@
 """A performed procedure step (PS3.4 F) as Procedure, and the ImagingStudy of a study whose images are not here yet."""
 
+import re
 import uuid
 from datetime import tzinfo
 from typing import Any, Final
 
 import msgspec
 
+from adapters.dicom.dataset.names import GROUPS
 from adapters.dicom.fhir.about import moment, uid_identifier
 from adapters.dicom.fhir.codes import concept, items, text
 from adapters.dicom.fhir.study import study_id
+from adapters.dicom.fhir.texts import clean
 from adapters.dicom.fhir.worklist import DCM
 from adapters.dicom.model import Attributes
 
@@ -18,6 +21,8 @@ _CORE = "http://jpfhir.jp/fhir/core/StructureDefinition/JP_"
 _SERIES_EXTENSION = "urn:renkei:extension:performed-series"
 _IMAGING = {"system": "http://snomed.info/sct", "code": "363679005", "display": "Imaging"}
 _SPACE: Final = uuid.UUID("b3a0a6f2-1c86-5d0a-9d3b-8d5f0f3c8e11")
+_UID = re.compile(r"[0-2](?:\.(?:0|[1-9][0-9]*))+")
+_CODE = re.compile(r"\S+")
 _SERIES, _SCHEDULED = "00400340", "00400270"
 
 
@@ -43,10 +48,29 @@ def procedure_id(step: str) -> str:
     return str(uuid.uuid5(_SPACE, f"step {step}"))
 
 
+def cleaned(attributes: Attributes) -> Attributes:
+    """Return attributes whose texts have no characters that FHIR does not allow."""
+    return {tag: {**element, "Value": _clean(element["Value"])} if "Value" in element else element
+            for tag, element in attributes.items()}  # fmt: skip
+
+
+def _clean(value: Any) -> Any:  # a JSON value
+    match value:
+        case str():
+            return clean(value)
+        case list():
+            return [_clean(one) for one in value]
+        case dict() if not GROUPS.keys().isdisjoint(value):
+            return {group: _clean(text_) for group, text_ in value.items()}
+        case dict():
+            return cleaned(value)
+    return value
+
+
 def studies_of(attributes: Attributes) -> tuple[str, ...]:
     """Return the Study Instance UIDs that a step was performed for."""
     found = (text(item, "0020000D") for item in items(attributes, _SCHEDULED))
-    return tuple(dict.fromkeys(uid for uid in found if uid))
+    return tuple(dict.fromkeys(uid for uid in found if _UID.fullmatch(uid)))
 
 
 def accessions_of(attributes: Attributes) -> tuple[str, ...]:
@@ -76,6 +100,8 @@ def procedure(step: Step, subject: Resource, zone: tzinfo) -> Resource:
         made["statusReason"] = reason
     start = moment(text(attributes, "00400244"), text(attributes, "00400245"), zone)
     end = moment(text(attributes, "00400250"), text(attributes, "00400251"), zone)
+    if start and end and end < start:
+        end = None
     period = {name: value for name, value in (("start", start), ("end", end)) if value}
     if period:
         made["performedPeriod"] = period
@@ -85,7 +111,7 @@ def procedure(step: Step, subject: Resource, zone: tzinfo) -> Resource:
         made["location"] = {"display": location}
     if comment := text(attributes, "00400280"):
         made["note"] = [{"text": comment}]
-    uids = [uid for item in series if (uid := text(item, "0020000E"))]
+    uids = [uid for item in series if _UID.fullmatch(uid := text(item, "0020000E"))]
     if uids:
         made["extension"] = [{"url": _SERIES_EXTENSION, "valueUri": f"urn:oid:{uid}"} for uid in uids]
     return made
@@ -103,7 +129,8 @@ def registered(step: Step, study: str, subject: Resource, zone: tzinfo) -> Resou
         "subject": subject,
         "procedureReference": {"reference": step.procedure},
     }
-    if modality := text(attributes, "00080060"):
+    modality = text(attributes, "00080060")
+    if _CODE.fullmatch(modality):
         made["modality"] = [{"system": DCM, "code": modality}]
     if start := moment(text(attributes, "00400244"), text(attributes, "00400245"), zone):
         made["started"] = start

@@ -16,6 +16,7 @@ from adapters.dicom.fhir.steps import (
     Resource,
     Step,
     accessions_of,
+    cleaned,
     procedure,
     registered,
     studies_of,
@@ -99,6 +100,9 @@ class StepService:
             last = answer(command, Status.PROCESSING_FAILURE, comment=bad.text[:64])
         except Refused as refused:
             last = _refusal(command, refused)
+        except door.Refused as error:
+            _log.error("a performed procedure step of %s is refused: %s", association.calling, "; ".join(error.issues))
+            last = answer(command, Status.PROCESSING_FAILURE, comment="The step cannot be kept as a Procedure.")
         except (door.Unavailable, StoreUnavailable) as error:
             _log.warning("a performed procedure step of %s was not kept: %s", association.calling, error)
             last = answer(command, Status.RESOURCE_LIMITATION, comment="The server cannot answer now.")
@@ -235,7 +239,7 @@ def _needed(attributes: Attributes, tag: str) -> str:
 
 
 def _kept(attributes: Attributes) -> Attributes:
-    return {tag: value for tag, value in attributes.items() if tag != "00080005"}
+    return cleaned({tag: value for tag, value in attributes.items() if tag != "00080005"})
 
 
 def _read(row: Row) -> Step:

@@ -37,7 +37,7 @@ def begun(study: str = STUDY, accession: str = "", **more: Attributes) -> Attrib
         "00400253": element("SH", "P1"),
         "00400254": element("LO", "Head plain"),
         "00400270": element("SQ", scheduled),
-        **more,
+        **{tag.lstrip("_"): value for tag, value in more.items()},
     }
 
 
@@ -255,3 +255,16 @@ async def test_images_of_a_worklist_entry_are_based_on_its_request(
     await archive.stop()
     (study,) = (await client.get("/ImagingStudy")).entries
     assert study["resource"]["basedOn"] == [{"reference": "ServiceRequest/r"}]
+
+
+async def test_what_fhir_does_not_take_is_left_out_of_the_resources(client: Client, steps: StepService) -> None:
+    odd = {
+        "00400254": element("LO", " \x1bHead\x00 "), "00400243": element("SH", " "), "00080060": element("CS", "C T"),
+        "00081032": element("SQ", {"00080100": element("SH", "a\tb"), "00080104": element("LO", "\x01")}),
+        "00400250": element("DA", "19990101"), "00400340": element("SQ", {"0020000E": element("UI", "1.02.3")}),
+    }  # fmt: skip
+    step = await steps.create(STEP, begun(**{f"_{tag}": value for tag, value in odd.items()}))
+    procedure = await one(client, f"/{step.procedure}")
+    assert procedure["code"]["text"] == "Head"
+    assert procedure["performedPeriod"] == {"start": "2026-04-02T09:15:00+09:00"}
+    assert {"location", "extension"}.isdisjoint(procedure)
