@@ -56,6 +56,7 @@ WORKS = (
     Work("wado-4", "the same, 4 connections", 4, 1, 2),
     Work("frame", "WADO-RS frame, 39 kB CT", 1, 1, 2),
     Work("metadata", "metadata of a series of 1 000", 1, 5, 20),
+    Work("metadata-new", "the same, of images that came this moment", 1, 1, 5),
     Work("qido", "QIDO-RS studies by PatientID", 1, 1, 2),
     Work("rendered", "rendered 512 x 512, JPEG, each once", 1, 1, 2),
     Work("rendered-4", "the same, 4 connections", 4, 1, 2),
@@ -268,7 +269,10 @@ def _requests(
             many = images(new, sizes.series, one_series=True)
             _put(server, folder, many)
             path = f"{root}/studies/{many[0].study}/series/{many[0].series}/metadata"
-            return [request("GET", path, "application/dicom+json\r\nAccept-Encoding: gzip")], False
+            asking = [request("GET", path, "application/dicom+json\r\nAccept-Encoding: gzip")]
+            if work.name == "metadata":  # a while after the images came the document is prepared
+                drive(server, folder, asking, 1, 0, once=True)
+            return asking, work.name != "metadata"
         case "rendered":
             large = images(new, sizes.pictures, 4)
             _put(server, folder, large)

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from fhir_server.core.request import Interaction
 from fhir_server.http import feed_counters, imaging_counters
+from fhir_server.http.board import Board
 from fhir_server.http.feed_counters import BOUNDS, FeedCounters
 from fhir_server.http.imaging_counters import ImagingCounters
 from fhir_server.http.shared_block import WORKER_CELLS, block_size
@@ -38,6 +39,7 @@ class Counters:
         self._extra = {name: self._base + len(LABELS) * _ROW + place for place, name in enumerate(_EXTRA)}
         self.feeds = FeedCounters(memory, slots)
         self.imaging = ImagingCounters(memory, slots)
+        self.board = Board(memory, slot, slots)
         self.set("running", 0)
         self.add("starts", 1)
 

@@ -109,9 +109,9 @@ class Archive:
         """
         return Incoming(self, sender, meta, study)
 
-    async def settled(self, study: str | None = None) -> None:
+    async def settled(self, study: str | None = None, *, hurry: bool = True) -> None:
         """Return once everything that this process kept before (of that study) is indexed and in FHIR."""
-        await self._waves.settled(study)
+        await self._waves.settled(study, hurry=hurry)
 
     # --- running ---
 

@@ -89,14 +89,15 @@ class Waves:
         lane.submitted += 1
         self._start(study, lane)
 
-    async def settled(self, study: str | None = None) -> None:
-        """Return once everything that was submitted before (of that study) is indexed."""
+    async def settled(self, study: str | None = None, *, hurry: bool = True) -> None:
+        """Return once everything that was submitted before (of that study) is indexed; ``hurry``: now, not soon."""
         loop = asyncio.get_running_loop()
         waiting: list[asyncio.Future[None]] = []
         for uid, lane in list(self._lanes.items()):
             if lane.done < lane.submitted and study in (None, uid):
-                lane.hurry = True
-                lane.wake.set()
+                if hurry:
+                    lane.hurry = True
+                    lane.wake.set()
                 waiting.append(loop.create_future())
                 lane.watchers.append((lane.submitted, waiting[-1]))
         if waiting:

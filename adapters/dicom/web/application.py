@@ -1,7 +1,5 @@
 """The DICOMweb service: every request goes to what its address and method name (PS3.18 8 to 10)."""
 
-import asyncio
-import contextlib
 from collections.abc import Mapping
 
 import msgspec
@@ -13,6 +11,7 @@ from adapters.dicom.web import frames, metadata, removing, rendered, retrieve, r
 from adapters.dicom.web.capabilities import capabilities
 from adapters.dicom.web.errors import WebError
 from adapters.dicom.web.objects import Objects
+from adapters.dicom.web.pending import Board, Pending
 from adapters.dicom.web.routes import Resource, Target
 from fhir_server.core.change import StoreUnavailable
 from fhir_server.core.outcome import FhirError
@@ -31,7 +30,7 @@ _METHODS: Mapping[Resource, str] = {
     Resource.REJECT: "POST, OPTIONS",
     Resource.RESTORE: "POST, OPTIONS",
 }
-_LONGEST_WAIT = 3.0
+_STUDY = frozenset(("studyinstanceuid", "0020000d", "studyuid"))
 _EXPOSED = "Content-Type, Content-Length, Content-Range, Content-Location, ETag, Warning"
 
 
@@ -39,11 +38,18 @@ class DicomWeb:
     """Answers requests. ``origins`` are other origins whose pages may read the answers (CORS); ``*``: all."""
 
     def __init__(
-        self, objects: Objects, metadata: SeriesMetadata, removal: Removal, origins: tuple[str, ...] = ()
+        self,
+        objects: Objects,
+        metadata: SeriesMetadata,
+        removal: Removal,
+        origins: tuple[str, ...] = (),
+        board: Board | None = None,
     ) -> None:
+        """``board`` is what the workers of the server tell each other."""
         self._objects = objects
         self._metadata = metadata
         self._removal = removal
+        self._pending = Pending(objects.archive, board)
         self._origins = frozenset(origins)
 
     async def __call__(self, request: WebRequest) -> WebResponse:
@@ -70,15 +76,23 @@ class DicomWeb:
         if method == "DELETE" or target.resource in (Resource.REJECT, Resource.RESTORE):
             return await removing.remove(self._objects, self._removal, target)
         if method == "POST":
-            return await store.store(self._objects.archive, target, request)
+            return await store.store(self._objects.archive, self._pending, target, request)
         return await self._read(target, request)
 
     async def _read(self, target: Target, request: WebRequest) -> WebResponse:
+        """Answer what is named; what was acknowledged before is there, also if it is not indexed yet."""
+        if target.level is not Level.IMAGE or target.resource is Resource.SEARCH:
+            for study in (target.study, *_studies(request)):
+                await self._pending.settled(study)
+        try:
+            return await self._found(target, request)
+        except WebError as error:
+            if error.status != 404 or not await self._pending.settled(target.study):
+                raise
+        return await self._found(target, request)
+
+    async def _found(self, target: Target, request: WebRequest) -> WebResponse:
         objects = self._objects
-        if objects.archive.waiting:  # who has stored here sees it
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LONGEST_WAIT):
-                    await objects.archive.settled(target.study or None)
         accept = [value for name, value in request.query if name.lower() == "accept"]
         match target.resource:
             case Resource.SEARCH:
@@ -114,6 +128,11 @@ class DicomWeb:
             headers["Access-Control-Allow-Headers"] = request.header(b"access-control-request-headers") or "Accept"
             headers["Access-Control-Max-Age"] = "3600"
         return msgspec.structs.replace(response, headers=headers)
+
+
+def _studies(request: WebRequest) -> list[str]:
+    """Return the studies that a query names."""
+    return [value for name, value in request.query if name.lower() in _STUDY]
 
 
 def _allowed(target: Target) -> str:

@@ -11,6 +11,7 @@ from adapters.dicom.model import Attributes, Fate, Refusal, Sender, Verdict, Way
 from adapters.dicom.web import media, stored_json
 from adapters.dicom.web.errors import WebError, invalid
 from adapters.dicom.web.multipart import PartBegins, PartData, PartEnds, Reader
+from adapters.dicom.web.pending import Pending
 from adapters.dicom.web.routes import Target
 from fhir_server.core.web import WebRequest, WebResponse
 
@@ -82,7 +83,7 @@ class Storing:
             self._incoming = None
 
 
-async def store(archive: Archive, target: Target, request: WebRequest) -> WebResponse:
+async def store(archive: Archive, pending: Pending, target: Target, request: WebRequest) -> WebResponse:
     """Answer POST /studies and /studies/{study}: 200 if all is kept, 202 if some, 409 if nothing."""
     media.choose(media.accepted(request.header(b"accept")), (media.Offer(_JSON), media.Offer("application/json")))
     kind, parameters = media.content_type(request.header(b"content-type"))
@@ -102,7 +103,10 @@ async def store(archive: Archive, target: Target, request: WebRequest) -> WebRes
         storing.abandon()
         await storing.finished()  # nothing goes on behind the answer
         raise
-    return answer(await storing.finished(), request.base, target.study)
+    verdicts = await storing.finished()
+    for study in {verdict.study for verdict in verdicts if _is_kept(verdict)}:
+        pending.acknowledged(study)
+    return answer(verdicts, request.base, target.study)
 
 
 def _unsupported(kind: str) -> WebError:

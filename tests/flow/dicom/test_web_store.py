@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import mmap
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fhir_server.http.board import Board
+from fhir_server.http.shared_block import block_size
 from tests.flow.client import Client
 from tests.flow.dicom.web_world import DICOM_PARTS, ROOT, Web, file_of, image, parts_in, parts_of, web
 
@@ -200,3 +203,19 @@ async def test_who_goes_on_with_a_study_sees_it_at_once_and_is_told_of_conflicts
     answer = await world.store(file_of(image(instance="1.2.3.1.5", number=7)), file_of(image(instance="1.2.3.1.6")))
     assert answer.status_code == 202
     assert reasons(answer.json()) == [0x0111]
+
+
+async def test_who_asks_another_worker_sees_what_was_acknowledged(client: Client, tmp_path: Path) -> None:
+    memory = mmap.mmap(-1, block_size(2))
+    boards = [Board(memory, slot, 2) for slot in range(2)]
+    async with web(client, tmp_path, board=boards[0]) as one, web(client, tmp_path, board=boards[1]) as other:
+        await one.stored(image())
+        for number in range(2, 5):
+            await one.stored(image(instance=f"1.2.3.1.{number}", number=number))
+        place = "/studies/1.2.3/series/1.2.3.1"
+        assert (await other.get(f"{place}/instances/1.2.3.1.4/metadata")).status_code == 200
+        await one.stored(image(instance="1.2.3.1.5", number=5))
+        assert len((await other.get(f"{place}/metadata")).json()) == 5
+        await one.stored(image(instance="1.2.3.1.6", number=6))
+        assert len((await other.get("/studies?StudyInstanceUID=1.2.3&includefield=all")).json()) == 1
+        assert not boards[1].others("1.2.3")
