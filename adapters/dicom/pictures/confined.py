@@ -7,14 +7,16 @@ output, each a length of four bytes and MessagePack.
 import contextlib
 import resource
 import sys
+from io import BytesIO
 from typing import BinaryIO
 
 import msgspec
+from PIL import Image as Pillow
 
 from adapters.dicom.pictures.draw import draw
 from adapters.dicom.pictures.image import Image
 from adapters.dicom.pictures.native import native
-from adapters.dicom.pictures.options import Options, Unrenderable
+from adapters.dicom.pictures.options import MEDIA_TYPES, Options, Unrenderable
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -51,8 +53,14 @@ def do(job: Job) -> Done:
 
 def main(arguments: list[str]) -> int:
     """Confine this process, then work until the input ends."""
-    memory = int(arguments[0])
-    for kind, limit in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0)):
+    _load_all()
+    for kind, limit in (
+        (resource.RLIMIT_AS, int(arguments[0])),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NOFILE, 3),  # what is open stays open; no file and no socket is opened any more
+        (resource.RLIMIT_NPROC, 0),
+    ):
         resource.setrlimit(kind, (limit, limit))
     jobs, answers = sys.stdin.buffer, sys.stdout.buffer
     decoder, encoder = msgspec.msgpack.Decoder(Job), msgspec.msgpack.Encoder()
@@ -65,6 +73,15 @@ def main(arguments: list[str]) -> int:
             answers.write(len(answer).to_bytes(4, "big") + answer)
             answers.flush()
     return 0
+
+
+def _load_all() -> None:
+    """Do one of each job, so that nothing has to be imported later."""
+    image = Image(transfer_syntax="", rows=1, columns=1, samples=1, photometric="MONOCHROME2", length=2)
+    for media_type in MEDIA_TYPES:
+        do(Job(image, b"\0\0", 1, Options(media_type=media_type, viewport=(2, 2))))
+    with Pillow.open(BytesIO(do(Job(image, b"\0\0", 1, Options())).content), formats=("JPEG",)) as picture:
+        picture.load()
 
 
 def _read(stream: BinaryIO) -> bytes | None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from adapters.dicom.pictures.confined import Job
 from adapters.dicom.pictures.image import MOST_VALUES
+from adapters.dicom.pictures.opened import frame_bytes, inflated, read_image
 from adapters.dicom.pictures.options import Options, Unrenderable
 from adapters.dicom.pictures.pictures import Pictures
 from adapters.dicom.pictures.pool import Pool
@@ -110,6 +111,10 @@ def _job(rows: int = 8) -> Job:
     return Job(described(made(array)), array.tobytes(), 1, Options())
 
 
+def _limits(pid: int) -> str:
+    return Path(f"/proc/{pid}/limits").read_text()
+
+
 async def test_a_job_is_done_in_another_process(pool: Pool) -> None:
     assert (await pool.do(_job())).content.startswith(b"\xff\xd8")
 
@@ -164,3 +169,18 @@ def test_a_run_that_is_longer_than_the_image_is_refused() -> None:
     stream = struct.pack("<16I", 2, 64, 64 + len(segment), *[0] * 13) + segment + segment
     with pytest.raises(Unrenderable, match="cannot be decoded"):
         shown(encapsulated("1.2.840.10008.1.2.5", stream, np.zeros((2, 2), np.uint16)))
+
+
+@pytest.mark.filterwarnings("ignore")
+async def test_confined_processes_decode_every_kind_without_opening_a_file(pool: Pool) -> None:
+    for name in (
+        "SC_rgb_jpeg_dcmtk", "MR_small_RLE", "MR_small_jpeg_ls_lossless", "MR_small_jp2klossless", "SC_rgb_jpeg_gdcm",
+        "JPGExtended", "examples_palette", "examples_jpeg2k", "rtdose_rle", "liver_1frame",
+    ):  # fmt: skip
+        found = inflated(memoryview((SAMPLES / "test_files" / f"{name}.dcm").read_bytes()))
+        image = read_image(found)
+        data = frame_bytes(found.data, image, 1)
+        for options in (Options(), Options(media_type="image/png", viewport=(50, 50)), None):
+            assert (await pool.do(Job(image, data, 1, options))).content
+    (process,) = pool._running
+    assert "Max open files            3                    3 " in _limits(process.pid)
