@@ -10,7 +10,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from bench import data, feeds_run, imaging_find, report
+from bench import data, feeds_run, imaging_find, imaging_render, report
 from bench.run import FailedRunError, Plan, compare
 from bench.scaling import SIZES, measure
 from bench.servers import REPOSITORY
@@ -19,8 +19,8 @@ from bench.workload import EXTRA, WORKS
 _SMOKE = Plan(
     works=WORKS, connections=(1, 8), observations=400, seconds=0.7, rounds=1, seeds=6, ingest_limit=6, cache_mb=256
 )
-_FIND = "find"
-_ALL = (*WORKS, *EXTRA, *feeds_run.WORKS, "parse", _FIND)
+_FIND, _DRAW = "find", "draw"
+_ALL = (*WORKS, *EXTRA, *feeds_run.WORKS, "parse", _FIND, _DRAW)
 _SANITY = 0.05  # a smoke on a busy machine only proves that everything runs and nothing is absurd
 
 
@@ -32,7 +32,7 @@ def say(line: str) -> None:
 def _chosen(parser: argparse.ArgumentParser, given: argparse.Namespace) -> tuple[Plan, tuple[str, ...]]:
     """Return what to measure of the server, and of feeds and images."""
     plan = _SMOKE if given.smoke else Plan(works=WORKS)
-    feeds: tuple[str, ...] = (*feeds_run.WORKS, "parse", _FIND)
+    feeds: tuple[str, ...] = (*feeds_run.WORKS, "parse", _FIND, _DRAW)
     if given.only:
         chosen = tuple(given.only.split(","))
         unknown = set(chosen) - {*_ALL}
@@ -66,7 +66,7 @@ def main() -> None:
     given = parser.parse_args()
 
     plan, further = _chosen(parser, given)
-    feeds = tuple(work for work in further if work != _FIND)
+    feeds = tuple(work for work in further if work not in (_FIND, _DRAW))
     folder = given.folder or Path(tempfile.mkdtemp(prefix="renkei-bench-"))
     sizes = tuple(int(size) for size in given.sizes.split(",")) if given.sizes else SIZES
     print(f"data: {data.source()}; {plan.workers} workers each; medians of {plan.rounds}", flush=True)
@@ -84,6 +84,9 @@ def main() -> None:
         if _FIND in further:
             say("studies in the image index …")
             print("\n" + imaging_find.text(smoke=given.smoke) + "\n")
+        if _DRAW in further:
+            say("pictures of each kind of pixel data …")
+            print("\n" + imaging_render.text(5 if given.smoke else 200) + "\n")
     except (FailedRunError, feeds_run.FailedFeedError) as error:
         sys.exit(f"failed: {error}")
     finally:
