@@ -46,7 +46,13 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
     child = Child(["make", "-C", str(REPOSITORY), "serve"], folder / "serve.log", environment)
     try:
         until(lambda: "FHIR base" in child.log.read_text(), 120, "make serve to be ready", lambda: "")
-        yield {**environment, "README_FOLDER": str(folder), "README_PORT": str(port), "README_FEED": str(feed)}
+        yield {
+            **environment,
+            "README_FOLDER": str(folder),
+            "README_PORT": str(port),
+            "README_FEED": str(feed),
+            "README_DICOM": str(dicom),
+        }
     finally:
         os.killpg(child.process.pid, signal.SIGINT)
         child.process.wait(60)
@@ -64,6 +70,7 @@ def test_every_command_of_the_readme_works(page: str, environment: dict[str, str
             continue
         here = line.replace("127.0.0.1:8080", f"127.0.0.1:{environment['README_PORT']}")
         here = here.replace("127.0.0.1:2575", f"127.0.0.1:{environment['README_FEED']}")
+        here = here.replace("127.0.0.1:11112", f"127.0.0.1:{environment['README_DICOM']}")
         here = here.replace("../shared/data", str(DATA))
         here = re.sub(r"^curl ", "curl --silent --show-error --fail ", here)
         done = subprocess.run(
