@@ -30,6 +30,7 @@ _CHUNK: Final = 500
 _FEW: Final = 50
 _ALL: Final = 1_000_000
 _UNNUMBERED: Final = 2**62
+_MOST: Final = 200_000  # studies that one question looks at
 
 _Thing = TypeVar("_Thing")
 
@@ -50,7 +51,7 @@ class ImageIndex:
         self._tables = tables
 
     async def find(self, query: ImageQuery) -> AsyncIterator[Found]:
-        """Yield the matches in order; raise BadKey for a key that cannot be matched."""
+        """Yield the matches in order; raise BadKey for a key that cannot be matched, or for too much to look at."""
         left, skipped = query.limit, query.offset
         if left <= 0:
             return
@@ -160,6 +161,10 @@ class ImageIndex:
             if len(rows) < query.limit:
                 return
             offset, limit, size = offset + len(rows), limit - len(rows), _CHUNK
+            if offset >= _MOST:
+                raise BadKey(
+                    "0020000D", "too many studies would have to be looked at: ask for a patient or a day as well"
+                )
 
     async def _studies_by_id(self, ids: Sequence[str], tester: Tester) -> list[Study]:
         found = map(read_study, (await self._tables.get(STUDY, ids)).values())

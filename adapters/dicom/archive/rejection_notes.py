@@ -7,11 +7,12 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
 
 import msgspec
 
 from adapters.context import Context
-from adapters.dicom.archive.fields import WORK
+from adapters.dicom.archive.fields import INSTANCE, WORK
 from adapters.dicom.archive.find import ImageIndex
 from adapters.dicom.archive.rejections import title_of
 from adapters.dicom.archive.removal import Removal, TooManyChanges
@@ -23,6 +24,7 @@ from adapters.dicom.model import Attributes, Instance, Place
 from adapters.dicom.services.door import Unavailable
 from fhir_server.core.tables import In, RowConflict, RowQuery
 
+_PATIENCE: Final = 3_600_000  # ms
 _log = logging.getLogger(__name__)
 
 
@@ -37,10 +39,14 @@ def referenced(attributes: Attributes) -> dict[str, list[str]]:
 
 
 class RejectionNotes:
-    """Carries out the notes that wait. ``read`` gives the bytes of a kept file."""
+    """Carries out the notes that wait. ``read`` gives the bytes of a kept file.
+
+    A note that names what is not here waits an hour for it: it may have come first.
+    """
 
     def __init__(self, context: Context, removal: Removal, read: Callable[[Place], Awaitable[bytes]]) -> None:
         self._tables = context.tables
+        self._clock = context.clock
         self._index = ImageIndex(context.tables)
         self._removal = removal
         self._read = read
@@ -66,12 +72,14 @@ class RejectionNotes:
             await self._done(item, "The note cannot be read.")
             return 0
         code = title_of(note.sop_class, note.attributes)
-        hidden = asked = 0
+        asked = [uid for uids in named.values() for uid in uids]
+        there = await self._tables.get(INSTANCE, asked)
+        hidden = 0
         for study, uids in named.items():
-            asked += len(uids)
             hidden += await self._removal.reject(study, code=code, among=uids)
         await self._removal.reject(note.study, note.series, note.uid, code=code)
-        await self._done(item, f"{hidden} of the {asked} instances named were hidden.")
+        if len(there) == len(set(asked)) or self._clock.now_ms() - item.received > _PATIENCE:
+            await self._done(item, f"{len(there)} of the {len(asked)} instances named are here, and hidden.")
         return hidden
 
     async def _named(self, note: Instance) -> Mapping[str, list[str]] | None:

@@ -1,5 +1,6 @@
 """Rejection, restoring and deletion: rows, counts and FHIR move together."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,14 @@ import pytest
 
 from adapters.dicom.archive.archive import Archive, ArchiveOptions
 from adapters.dicom.archive.derived import Derived
+from adapters.dicom.archive.fields import WORK
 from adapters.dicom.archive.find import ImageIndex, ImageQuery
 from adapters.dicom.archive.metadata import SeriesMetadata
 from adapters.dicom.archive.rejection_notes import RejectionNotes
 from adapters.dicom.archive.removal import Removal
 from adapters.dicom.archive.writer import PackLimits
 from adapters.dicom.model import Fate, Level, Sender, State, Way
+from fhir_server.core.tables import In, RowQuery
 from tests.flow.client import Client
 from tests.flow.dicom.archive import context_of
 from tests.flow.dicom.made import SR, coded, made, rejection_note
@@ -149,7 +152,7 @@ async def test_a_deleted_study_leaves_no_row_and_no_imaging_study(world: World) 
 
 
 async def test_a_rejection_note_is_carried_out_and_hidden_itself(world: World) -> None:
-    note = rejection_note(STUDY, "1.2.3.99.1", "113037", A, [f"{A}.1", f"{A}.3", "9.9"])
+    note = rejection_note(STUDY, "1.2.3.99.1", "113037", A, [f"{A}.1", f"{A}.3"])
     await world.keep(note)
     assert await world.notes.apply() == 2
     assert await world.seen() == f"{A}.2 {B}.1"
@@ -158,6 +161,28 @@ async def test_a_rejection_note_is_carried_out_and_hidden_itself(world: World) -
     assert found
     assert found.state is State.REJECTED
     assert await world.notes.apply() == 0
+
+
+async def test_a_rejection_note_waits_for_what_it_names(world: World) -> None:
+    await world.keep(rejection_note(STUDY, "1.2.3.99.1", "113001", A, [f"{A}.1", f"{A}.4"]))
+    assert await world.notes.apply() == 1
+    await world.keep(made(STUDY, A, f"{A}.4", IS00200011=1, IS00200013=4))
+    assert await world.notes.apply() == 1
+    assert await world.seen() == f"{A}.2 {A}.3 {B}.1"
+    open_items = RowQuery(table=WORK, where=(In("state", ("open",)),))
+    assert await world.client.tables.find(open_items) == []
+
+
+async def test_images_that_come_while_others_are_rejected_are_all_counted(world: World) -> None:
+    coming = [made(STUDY, A, f"{A}.{number}", IS00200011=1, IS00200013=number) for number in range(4, 9)]
+    await asyncio.gather(
+        *(world.archive.keep(file, SENDER) for file in coming),
+        world.removal.reject(STUDY, A, f"{A}.1", code="113037"),
+        world.removal.reject(STUDY, B, code="113037"),
+        world.removal.delete(STUDY, A, f"{A}.2"),
+    )
+    assert await world.counts() == (1, 6)
+    assert len((await world.seen()).split()) == 6
 
 
 async def test_a_report_follows_its_object(world: World) -> None:
