@@ -8,6 +8,7 @@ import msgspec
 from adapters.dicom.dataset.reader import DEFLATED
 from adapters.dicom.pictures.cache import Recent, Thumbnails, pictures_in_memory, size_of
 from adapters.dicom.pictures.confined import Done, Job, do
+from adapters.dicom.pictures.decode import RLE
 from adapters.dicom.pictures.image import Image
 from adapters.dicom.pictures.opened import at_hand, frame_bytes, inflated, opened, read_image
 from adapters.dicom.pictures.options import Options, Picture, Source, Unrenderable
@@ -147,7 +148,8 @@ class Pictures:
 
 
 def _simple(image: Image) -> bool:
-    return image.length >= 0 and image.values <= _HERE
+    """Tell what is drawn in this process: native frames, and run lengths, whose decoder is memory-safe."""
+    return (image.length >= 0 or image.transfer_syntax == RLE) and image.values <= _HERE
 
 
 def _of_frame(image: Image, frame: int) -> Image:
