@@ -82,7 +82,7 @@ class Archive:
         self._resent = Resent(context.tables, self._recent, self.options.recent)
         self._ledger = Ledger()
         self._indexing = Indexing(context, self.read, self.options.patients)
-        self._waves = Waves(self._indexing.write, self.options.waves, self._indexed)
+        self._waves = Waves(self._indexing.write, self._indexing.set_aside, self.options.waves, self._indexed)
         self._recovery = Recovery(context, folder, self._waves, examine, self._writer.holds)
         self._notes = PackNotes(context)
         self.indexed = 0

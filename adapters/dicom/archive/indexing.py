@@ -5,6 +5,7 @@ again from what is there then. Where FHIR refuses a study its rows are written w
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections import OrderedDict
@@ -139,6 +140,28 @@ class Indexing:
         except door.Refused as error:
             refusal = error
         return growth, await self._without(memory, growth, refusal)
+
+    async def set_aside(self, arrival: Arrival) -> None:
+        """Keep apart what cannot be indexed, as a work item."""
+        item = WorkItem(
+            kind=Kind.UNREADABLE,
+            text="This object could not be indexed; its bytes are kept.",
+            received=arrival.kept.received,
+            study=arrival.header.study,
+            series=arrival.header.series,
+            instance=arrival.header.sop_instance,
+            key=arrival.kept.digest.hex(),
+            place=arrival.kept.place,
+            sender=arrival.sender,
+            revision=1,
+        )
+        while True:
+            try:
+                with contextlib.suppress(RowConflict):  # it is known
+                    await self._tables.write([work_row(item)])
+                return
+            except StoreUnavailable:
+                await asyncio.sleep(_LONGEST_PAUSE)
 
     # --- the commit ---
 

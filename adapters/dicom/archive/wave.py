@@ -9,11 +9,16 @@ import logging
 import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 import msgspec
 
 from adapters.dicom.archive.growth import Arrival
 from adapters.dicom.model import Fate
+
+_TRIES: Final = 3
+_WAVES_UNTIL_LONGER: Final = 10
+_LONGEST: Final = 5  # times the usual time of gathering
 
 _log = logging.getLogger(__name__)
 
@@ -22,7 +27,10 @@ Write = Callable[[str, Sequence[Arrival]], Awaitable[Sequence[Fate]]]
 
 
 class WaveLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """How waves are gathered; times in seconds. ``waiting``: so many objects at most wait to be indexed."""
+    """How waves are gathered; times in seconds, ``gather`` for the first ones.
+
+    ``waiting``: so many objects at most wait to be indexed.
+    """
 
     gather: float = 1.0
     most: int = 500
@@ -34,7 +42,7 @@ class WaveLimits(msgspec.Struct, frozen=True, kw_only=True):
 class _Lane:
     """What waits of one study."""
 
-    __slots__ = ("asked", "began", "done", "hurry", "pending", "submitted", "task", "wake", "watchers")
+    __slots__ = ("asked", "began", "done", "hurry", "pending", "submitted", "task", "wake", "watchers", "waves")
 
     def __init__(self) -> None:
         self.pending: deque[tuple[Arrival, asyncio.Future[Fate] | None]] = deque()
@@ -42,18 +50,26 @@ class _Lane:
         self.done = 0
         self.began = float("-inf")
         self.hurry = False
-        self.asked = False
+        self.asked = 0
         self.wake = asyncio.Event()
-        self.watchers: list[tuple[int, asyncio.Future[None]]] = []
+        self.watchers: list[tuple[int, asyncio.Future[None], bool]] = []
+        self.waves = 0
         self.task: asyncio.Task[None] | None = None
 
 
 class Waves:
     """Gathers arrivals by study and has them written; for one event loop."""
 
-    def __init__(self, write: Write, limits: WaveLimits, settled: Callable[[Sequence[Arrival]], None]) -> None:
-        """``settled`` is told of arrivals that are indexed."""
+    def __init__(
+        self,
+        write: Write,
+        set_aside: Callable[[Arrival], Awaitable[None]],
+        limits: WaveLimits,
+        settled: Callable[[Sequence[Arrival]], None],
+    ) -> None:
+        """``settled`` is told of arrivals that are indexed; ``set_aside`` keeps apart what cannot be."""
         self._write = write
+        self._set_aside = set_aside
         self._limits = limits
         self._settled = settled
         self._lanes: dict[str, _Lane] = {}
@@ -85,7 +101,7 @@ class Waves:
     def ask(self, study: str) -> None:
         """Have a study's resources written (again) even if nothing arrives."""
         lane = self._lane(study)
-        lane.asked = True
+        lane.asked += 1
         lane.submitted += 1
         self._start(study, lane)
 
@@ -99,7 +115,7 @@ class Waves:
                     lane.hurry = True
                     lane.wake.set()
                 waiting.append(loop.create_future())
-                lane.watchers.append((lane.submitted, waiting[-1]))
+                lane.watchers.append((lane.submitted, waiting[-1], hurry))
         if waiting:
             await asyncio.gather(*waiting)
 
@@ -113,7 +129,7 @@ class Waves:
             for _, fate in lane.pending:
                 if fate is not None and not fate.done():
                     fate.cancel()
-            for _, watcher in lane.watchers:
+            for _, watcher, _ in lane.watchers:
                 watcher.cancel()
         self._lanes.clear()
 
@@ -133,10 +149,11 @@ class Waves:
             if not lane.pending and not lane.asked:
                 break
             async with self._room:
+                lane.waves += 1
                 lane.began = asyncio.get_running_loop().time()
                 wave = [lane.pending.popleft() for _ in range(min(len(lane.pending), self._limits.most))]
                 lane.hurry = lane.hurry and bool(lane.pending)
-                asked, lane.asked = lane.asked, False
+                asked, lane.asked = lane.asked, 0
                 fates = await self._written(study, [arrival for arrival, _ in wave])
             self.waiting -= len(wave)
             lane.done += len(wave) + asked
@@ -148,7 +165,8 @@ class Waves:
         del self._lanes[study]
 
     async def _written(self, study: str, arrivals: Sequence[Arrival]) -> Sequence[Fate]:
-        while True:
+        """Write a wave; where that fails again and again, one object after the other, without those that cannot be."""
+        for _ in range(_TRIES):
             try:
                 return await self._write(study, arrivals)
             except Exception as error:  # noqa: BLE001  # a job that must not end; the log says where
@@ -157,11 +175,17 @@ class Waves:
                     "indexing failed: %s in %s:%s; trying again", type(error).__name__, where.filename, where.lineno
                 )
                 await asyncio.sleep(self._limits.pause)
+        if len(arrivals) > 1:
+            return [fate for arrival in arrivals for fate in await self._written(study, (arrival,))]
+        for arrival in arrivals:
+            await self._set_aside(arrival)
+        return [Fate.CONFLICT for _ in arrivals]
 
     async def _gather(self, lane: _Lane) -> None:
         """Wait until the next wave is due: enough has come, someone waits for it, or a moment is over."""
         lane.wake.clear()
-        rest = lane.began + self._limits.gather - asyncio.get_running_loop().time()
+        longer = min(1 + lane.waves / _WAVES_UNTIL_LONGER, _LONGEST)  # a study that trickles in has few versions
+        rest = lane.began + self._limits.gather * longer - asyncio.get_running_loop().time()
         if rest <= 0 and (lane.pending or lane.asked):
             return
         if lane.hurry or lane.asked or len(lane.pending) >= self._limits.most:
@@ -171,10 +195,10 @@ class Waves:
 
     def _tell(self, lane: _Lane) -> None:
         left = []
-        for target, watcher in lane.watchers:
+        for target, watcher, hurry in lane.watchers:
             if lane.done < target:
-                left.append((target, watcher))
+                left.append((target, watcher, hurry))
             elif not watcher.done():
                 watcher.set_result(None)
         lane.watchers = left
-        lane.hurry = bool(left) or any(fate is not None for _, fate in lane.pending)
+        lane.hurry = any(hurry for _, _, hurry in left) or any(fate is not None for _, fate in lane.pending)

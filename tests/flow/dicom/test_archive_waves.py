@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from adapters.dicom.archive import indexing
 from adapters.dicom.archive.wave import WaveLimits
 from adapters.dicom.archive.work import Kind, WorkState, open_items, set_done
 from adapters.dicom.fhir.patient import PatientSystems
@@ -357,6 +358,34 @@ async def test_objects_are_kept_while_the_database_is_away(world: World, monkeyp
     assert verdict.fate is Fate.STORED
     await world.archive.settled()
     assert (await world.one("ImagingStudy"))["numberOfInstances"] == 1
+
+
+async def test_an_object_that_cannot_be_indexed_holds_up_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = indexing.grow
+
+    def grow(state: Any, known: Any, arrivals: Any) -> Any:
+        if any(arrival.header.sop_instance == "1.2.3.2" for arrival in arrivals):
+            raise ValueError
+        return real(state, known, arrivals)
+
+    monkeypatch.setattr(indexing, "grow", grow)
+    world.archive = world.open(waves=WaveLimits(gather=60.0, pause=0.0))
+    for number in range(4):
+        await world.archive.keep(image(f"1.2.3.{number}"), SENDER, wait=False)
+    await world.archive.settled()
+    assert sorted(await world.instances()) == ["1.2.3.0", "1.2.3.1", "1.2.3.3"]
+    (item,) = await world.work()
+    assert (item.kind, item.instance) == (Kind.UNREADABLE, "1.2.3.2")
+
+
+async def test_asking_twice_is_settled_once(world: World) -> None:
+    await world.keep(image())
+    world.archive.ask("1.2.1")
+    world.archive.ask("1.2.1")
+    await world.archive.settled()
+    assert (await world.one("ImagingStudy"))["meta"]["versionId"] in ("1", "2")
 
 
 async def test_too_many_that_wait_are_refused(client: Client, tmp_path: Path) -> None:
