@@ -18,6 +18,7 @@ from adapters.sources import Sources
 from fhir_server.core.messages import Message, MessageQuery, Status
 from fhir_server.core.request import FhirRequest, FhirResponse
 from fhir_server.storage.journal_memory import MemoryJournal
+from fhir_server.storage.tables_memory import MemoryTables
 from tests.unit.ingest.ports import Memory, NumberedIds, SteppingClock
 
 WAIT = 10
@@ -32,7 +33,7 @@ class World:
         self.journal = journal or MemoryJournal(self.clock)
         self.noted: list[Message] = []
         context = Context(
-            handle=_no_door, journal=self.journal, blobs=Memory(), clock=self.clock, ids=NumberedIds(),
+            handle=_no_door, tables=MemoryTables(), journal=self.journal, blobs=Memory(), clock=self.clock, ids=NumberedIds(),
             zone=timezone(timedelta(hours=9)), base="http://localhost/fhir/r4",
         )  # fmt: skip
         self.receiver = Receiver(context, sources, FORM, notify or self._note)
