@@ -76,6 +76,12 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
         """If it is a grey scale image."""
         return self.samples == 1 and self.palette is None
 
+    @property
+    def size(self) -> int:
+        """Return about how many bytes of memory this description takes."""
+        tables = [table for look in (self.look, *self.looks) for table in (*look.tables, look.modality) if table]
+        return 1000 + 400 * len(self.looks) + sum(len(table.data) for table in (*tables, *(self.palette or ())))
+
     def look_of(self, frame: int) -> Look:
         """Return the transformations of a frame, which counts from 1."""
         return self.looks[frame - 1] if frame <= len(self.looks) else self.look

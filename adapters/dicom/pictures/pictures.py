@@ -20,7 +20,7 @@ _AT_ONCE = 4
 _AT_ONCE_BYTES = 1 << 20
 _AT_ONCE_VALUES = 1 << 19
 _HEAD = 4096
-_DESCRIBED = 256  # descriptions of images that are kept
+_DESCRIBED = 32 << 20  # bytes of descriptions of images
 _MEMORY = 64 << 20
 _DISK = 512 << 20
 
@@ -139,7 +139,7 @@ class Pictures:
         image = self._images.get(source.uid)
         if image is None:
             image = read_image(found)
-            self._images.put(source.uid, image, 1 + len(image.looks))
+            self._images.put(source.uid, image, image.size)
         return Job(_of_frame(image, frame), frame_bytes(found.data, image, frame), frame, options)
 
     def _described(self, source: Source) -> Image:

@@ -8,6 +8,8 @@ import numpy as np
 import pydicom
 import pytest
 from PIL import Image as Pillow
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from adapters.dicom.pictures.cache import Recent, Thumbnails
@@ -121,3 +123,21 @@ async def test_a_frame_comes_decoded_and_as_stored(pictures: Pictures) -> None:
     plain = pydicom.dcmread(SAMPLES / "test_files" / "MR_small.dcm")
     assert decoded == plain.PixelData
     assert len(await pictures.frame_stored(source(path))) < len(decoded)
+
+
+async def test_an_enhanced_image_of_many_frames_is_described_once(
+    pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def group(center: int) -> Dataset:
+        voi, item = Dataset(), Dataset()
+        voi.WindowCenter, voi.WindowWidth = center, 100
+        item.FrameVOILUTSequence = Sequence([voi])
+        return item
+
+    path = tmp_path / "enhanced"
+    groups = Sequence([group(at) for at in range(500)])
+    frames = np.full((500, 4, 4), 100, np.uint16)
+    path.write_bytes(made(frames, NumberOfFrames=500, PerFrameFunctionalGroupsSequence=groups))
+    first = await pictures.rendered(source(path), 1)
+    monkeypatch.setattr("adapters.dicom.pictures.pictures.read_image", None)
+    assert await pictures.rendered(source(path), 500) != first
