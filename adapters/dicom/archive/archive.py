@@ -23,8 +23,9 @@ from adapters.dicom.archive.indexing import Indexing
 from adapters.dicom.archive.ledger import Ledger, PackState
 from adapters.dicom.archive.packs import Disk, OutOfRoomError, RealDisk, path_of
 from adapters.dicom.archive.recovery import PackNotes, Recovery
-from adapters.dicom.archive.rows import INSTANCE, read_instance
+from adapters.dicom.archive.rows import INSTANCE, WORK, read_instance
 from adapters.dicom.archive.wave import WaveLimits, Waves
+from adapters.dicom.archive.work import Kind, WorkItem
 from adapters.dicom.archive.writer import Kept, LargeObject, PackLimits, PackWriter
 from adapters.dicom.dataset.header import Header, Malformed
 from adapters.dicom.fhir.patient import PatientSystems
@@ -210,12 +211,14 @@ class Archive:
             if not wait:
                 looking = asyncio.create_task(self._indexed_before(uid))
         known = await self._known(header)
-        if known is not None and known == await _digest(file):
-            if isinstance(file, LargeObject):
-                await asyncio.to_thread(file.abandon)
-            if wait:
-                await self._waves.settled(header.study)
-            return verdict(header, Fate.DUPLICATE)
+        if known is not None:
+            digest = await _digest(file)
+            if known == digest or await self._is_noted(header, digest):
+                if isinstance(file, LargeObject):
+                    await asyncio.to_thread(file.abandon)
+                if wait:
+                    await self._waves.settled(header.study)
+                return verdict(header, Fate.DUPLICATE if known == digest else Fate.CONFLICT)
         if self._waves.is_full:
             self._recent.end(uid, None)
             if isinstance(file, LargeObject):
@@ -239,6 +242,21 @@ class Archive:
         if before is not None:
             return verdict(header, Fate.DUPLICATE if before.hash == kept.digest.hex() else Fate.CONFLICT)
         return verdict(header, Fate.STORED if known is None else Fate.CONFLICT)
+
+    async def _is_noted(self, header: Header, digest: bytes) -> bool:
+        """Return whether these bytes are kept apart already."""
+        noted = WorkItem(
+            kind=Kind.CONFLICT,
+            text="",
+            received=0,
+            study=header.study,
+            instance=header.sop_instance,
+            key=digest.hex(),
+        ).id
+        try:
+            return noted in await self._tables.get(WORK, (noted,))
+        except StoreUnavailable:
+            return False
 
     async def _indexed_before(self, uid: str) -> Instance | None:
         row = (await self._tables.get(INSTANCE, (uid,))).get(uid)

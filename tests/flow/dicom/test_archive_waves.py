@@ -112,10 +112,13 @@ async def test_other_bytes_under_one_uid_are_kept_apart(world: World) -> None:
 
 async def test_a_conflict_is_noted_once(world: World) -> None:
     other = image(LO00081030="another")
-    await world.keep(image(), other, other)
+    await world.keep(image())
+    for _ in range(2):
+        assert [verdict.fate for verdict in await world.keep(other)] == [Fate.CONFLICT]
     world.archive = world.open()
-    await world.keep(other, wait=True)
+    assert [verdict.fate for verdict in await world.keep(other, wait=True)] == [Fate.CONFLICT]
     assert len(await world.work()) == 1
+    assert world.bytes_of_packs().count(other) == 1
 
 
 @pytest.mark.parametrize(
