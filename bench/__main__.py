@@ -7,10 +7,11 @@ import argparse
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from bench import data, feeds_run, imaging_find, imaging_render, report
+from bench import data, feeds_run, imaging, report
 from bench.run import FailedRunError, Plan, compare
 from bench.scaling import SIZES, measure
 from bench.servers import REPOSITORY
@@ -19,8 +20,7 @@ from bench.workload import EXTRA, WORKS
 _SMOKE = Plan(
     works=WORKS, connections=(1, 8), observations=400, seconds=0.7, rounds=1, seeds=6, ingest_limit=6, cache_mb=256
 )
-_FIND, _DRAW = "find", "draw"
-_ALL = (*WORKS, *EXTRA, *feeds_run.WORKS, "parse", _FIND, _DRAW)
+_ALL = (*WORKS, *EXTRA, *feeds_run.WORKS, "parse", *imaging.WORKS)
 _SANITY = 0.05  # a smoke on a busy machine only proves that everything runs and nothing is absurd
 
 
@@ -29,10 +29,13 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def _chosen(parser: argparse.ArgumentParser, given: argparse.Namespace) -> tuple[Plan, tuple[str, ...]]:
-    """Return what to measure of the server, and of feeds and images."""
+def _chosen(
+    parser: argparse.ArgumentParser, given: argparse.Namespace
+) -> tuple[Plan, tuple[str, ...], tuple[str, ...]]:
+    """Return what to measure of the server, of feeds, and of images."""
     plan = _SMOKE if given.smoke else Plan(works=WORKS)
-    feeds: tuple[str, ...] = (*feeds_run.WORKS, "parse", _FIND, _DRAW)
+    feeds: tuple[str, ...] = (*feeds_run.WORKS, "parse")
+    images = tuple(imaging.WORKS)
     if given.only:
         chosen = tuple(given.only.split(","))
         unknown = set(chosen) - {*_ALL}
@@ -40,12 +43,22 @@ def _chosen(parser: argparse.ArgumentParser, given: argparse.Namespace) -> tuple
             parser.error(f"unknown work: {', '.join(sorted(unknown))}")
         plan = replace(plan, works=tuple(w for w in WORKS if w in chosen), extra=tuple(w for w in EXTRA if w in chosen))
         feeds = tuple(work for work in feeds if work in chosen)
+        images = tuple(work for work in images if work in chosen)
     if given.connections:
         plan = replace(plan, connections=tuple(int(count) for count in given.connections.split(",")))
     for name in ("observations", "seconds", "rounds", "workers"):
         if getattr(given, name):
             plan = replace(plan, **{name: getattr(given, name)})
-    return plan, feeds
+    return plan, feeds, images
+
+
+def _tell(place: Path | None, tables: Mapping[str, str]) -> None:
+    """Print what was measured, and put it into the parts of a document."""
+    for name, written in tables.items():
+        if written:
+            print("\n" + written)
+            if place is not None:
+                report.write(place, written, name)
 
 
 def main() -> None:
@@ -65,13 +78,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write all figures here")
     given = parser.parse_args()
 
-    plan, further = _chosen(parser, given)
-    feeds = tuple(work for work in further if work not in (_FIND, _DRAW))
+    plan, feeds, images = _chosen(parser, given)
     folder = given.folder or Path(tempfile.mkdtemp(prefix="renkei-bench-"))
     sizes = tuple(int(size) for size in given.sizes.split(",")) if given.sizes else SIZES
     print(f"data: {data.source()}; {plan.workers} workers each; medians of {plan.rounds}", flush=True)
     outcome, growth = None, None
-    figures = ""
+    figures = pictures = ""
     try:
         if plan.works or plan.extra:
             outcome = compare(plan, folder, say)
@@ -81,22 +93,15 @@ def main() -> None:
             figures = feeds_run.text(
                 folder / "feeds", feeds_run.SMOKE if given.smoke else feeds_run.Sizes(), feeds, say
             )
-        if _FIND in further:
-            say("studies in the image index …")
-            print("\n" + imaging_find.text(smoke=given.smoke) + "\n")
-        if _DRAW in further:
-            say("pictures of each kind of pixel data …")
-            print("\n" + imaging_render.text(5 if given.smoke else 200) + "\n")
-    except (FailedRunError, feeds_run.FailedFeedError) as error:
+        if images:
+            pictures = imaging.text(images, say, smoke=given.smoke)
+    except (FailedRunError, feeds_run.FailedFeedError, imaging.FailedImagingError) as error:
         sys.exit(f"failed: {error}")
     finally:
         if given.folder is None:
             shutil.rmtree(folder, ignore_errors=True)
     place = REPOSITORY / "docs" / "performance.md"
-    if figures:
-        print("\n" + figures)
-        if given.write:
-            report.write(place, figures, feeds=True)
+    _tell(place if given.write else None, {"feeds": figures, "images": pictures})
     if outcome is None:
         return
     text = report.text(outcome, growth)

@@ -9,8 +9,6 @@ from bench import data
 from bench.run import Outcome
 from bench.scaling import Growth
 
-_BEGIN, _END = "<!-- figures: written by python -m bench --write -->", "<!-- end of figures -->"
-_FEEDS_BEGIN, _FEEDS_END = "<!-- feeds: written by python -m bench --write -->", "<!-- end of feeds -->"
 GROWTH_BAR, GROWTH_AIM = 1.3, 1.1
 
 #: work -> (bar, aim) for ours ÷ floor at eight connections
@@ -146,9 +144,9 @@ def text(outcome: Outcome, growth: Growth | None) -> str:
     return "\n\n".join(parts)
 
 
-def write(path: Path, figures: str, *, feeds: bool = False) -> None:
-    """Replace the figures (those of feeds) in a document, between their marks; append them where there are none."""
-    begin, end = (_FEEDS_BEGIN, _FEEDS_END) if feeds else (_BEGIN, _END)
+def write(path: Path, figures: str, name: str = "figures") -> None:
+    """Replace the part of that name in a document, between its marks; append it where there are none."""
+    begin, end = f"<!-- {name}: written by python -m bench --write -->", f"<!-- end of {name} -->"
     old = path.read_text(encoding="utf-8") if path.exists() else "# Performance\n\n"
     before, mark, rest = old.partition(begin)
     after = rest.partition(end)[2] if mark else "\n"
