@@ -20,6 +20,7 @@ from fhir_server.commands import (
     viewer,
 )
 from fhir_server.commands.shared import Failure, errors
+from fhir_server.http.log import silence_quoters
 
 
 def build() -> typer.Typer:
@@ -51,6 +52,7 @@ def build() -> typer.Typer:
 
 def run() -> None:
     """Run the command line; a failure is one clear line and exit code 2, an interruption exit code 130."""
+    silence_quoters()
     try:
         build()()
     except Failure as failure:

@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import time
+import warnings
 from datetime import UTC, datetime
 
 import msgspec
@@ -87,7 +88,14 @@ def configure(level: str, format_: str) -> bool:
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
     logging.getLogger("uvicorn.access").disabled = True
     logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, root.level))
+    silence_quoters()
     return readable
+
+
+def silence_quoters() -> None:
+    """Have libraries say nothing that quotes a patient's data: pydicom warns of every odd value with that value."""
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module=r"pydicom\.")
 
 
 def _trace(exc_info: object) -> list[str]:
