@@ -11,9 +11,11 @@ from adapters.dicom.archive.archive import Archive
 from adapters.dicom.archive.overlay import overlay_of
 from adapters.dicom.archive.rows import LAYOUTS
 from adapters.dicom.dataset.rewrite import assemble, rewrite
-from adapters.dicom.model import Fate, Sender, Way
+from adapters.dicom.model import Fate, Instance, Sender, Way
 from adapters.dicom.network.acceptor import Listener, PortOptions
 from adapters.dicom.network.peers import Peer, Peers
+from adapters.dicom.pictures.options import Source
+from adapters.dicom.pictures.pictures import Pictures
 from adapters.dicom.services import registry, rows
 from adapters.dicom.services.assembly import ServiceLimits, Services
 from adapters.dicom.services.calling import Caller
@@ -31,21 +33,24 @@ class Node:
     """The server: its port, archive, tables and services."""
 
     def __init__(
-        self, client: Client, folder: Path, known: Sequence[Peer] = (), limits: ServiceLimits = LIMITS
+        self,
+        client: Client,
+        folder: Path,
+        known: Sequence[Peer] = (),
+        limits: ServiceLimits = LIMITS,
+        *,
+        transcode: bool = False,
     ) -> None:
         self.client = client
         self.context = adapter_context(client)
         self.archive = Archive(self.context, folder)
         self.peers = Peers(known)
+        self.pictures = Pictures(None)
         self.services = Services(
-            self.context,
-            self.archive,
-            self.peers,
-            Caller(title=TITLE),
-            overlay=overlay_of,
-            limits=limits,
+            self.context, self.archive, self.peers, Caller(title=TITLE), overlay=overlay_of, limits=limits,
+            transcode=self.transcode if transcode else None,
             rewrite=lambda file, overlay: assemble(file, rewrite(file, overlay)),
-        )
+        )  # fmt: skip
         port = PortOptions(address="127.0.0.1:0", title=TITLE, any_title=True, unknown_peers="accept", drain_timeout=2)
         offers = registry.offers(self.archive.receive, self.services.offers())
         self.listener = Listener(port, offers, self.peers)
@@ -54,6 +59,12 @@ class Node:
     def port(self) -> int:
         """The port it listens on."""
         return self.listener.address[1]
+
+    async def transcode(self, instance: Instance) -> bytes:
+        """Decode the pixels of an object."""
+        place = instance.place
+        path = self.archive.path(place)
+        return await self.pictures.transcoded(Source(instance.uid, path, place.offset, place.length))
 
     async def keep(self, *files: Path | str) -> None:
         """Put files into the archive."""
@@ -84,6 +95,7 @@ async def running(client: Client, folder: Path, **more: Any) -> AsyncIterator[No
         await node.services.stop()
         await node.listener.stop()
         await node.archive.stop()
+        await node.pictures.close()
 
 
 def free_port() -> int:

@@ -27,6 +27,7 @@ STUDY_FIND, STUDY_MOVE, STUDY_GET = (f"1.2.840.10008.5.1.4.1.2.2.{number}" for n
 PATIENT_FIND, PATIENT_STUDY_FIND = "1.2.840.10008.5.1.4.1.2.1.1", "1.2.840.10008.5.1.4.1.2.3.1"
 CT = "CT_small.dcm"
 CT_CLASS = "1.2.840.10008.5.1.4.1.1.2"
+MR_CLASS = "1.2.840.10008.5.1.4.1.1.4"
 CT_STUDY = "1.3.6.1.4.1.5962.1.2.1.20040119072730.12322"
 CT_INSTANCE = "1.3.6.1.4.1.5962.1.1.1.1.1.20040119072730.12322"
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
@@ -471,6 +472,36 @@ async def test_compressed_images_that_cannot_be_decoded_are_failed(node: Node) -
     assert (got, last.Status, failed.FailedSOPInstanceUIDList) == ({}, 0xA702, instance)
 
 
+async def test_compressed_images_are_decoded_for_those_who_take_no_others(client: Client, tmp_path: Path) -> None:
+    async with running(client, tmp_path / "images", transcode=True) as node:
+        await node.keep(sample("MR_small_RLE.dcm"))
+        wanted = identifier("IMAGE", SOPInstanceUID=bytes_of(sample("MR_small_RLE.dcm").read_bytes())[1])
+        (raw,) = await asyncio.to_thread(got_raw, node, wanted, MR_CLASS, IMPLICIT)
+    got = pydicom.dcmread(io.BytesIO(raw), force=True)
+    assert got.PixelData == pydicom.dcmread(sample("MR_small.dcm")).PixelData
+
+
+def got_raw(node: Node, wanted: Dataset, sop_class: str, syntax: str) -> list[bytes]:
+    """Retrieve by C-GET in one transfer syntax; return the data sets."""
+    received: list[bytes] = []
+
+    def store(event: Any) -> int:  # pynetdicom's event
+        received.append(event.request.DataSet.getvalue())
+        return 0
+
+    ae = AE(ae_title="WS1")
+    ae.add_requested_context(STUDY_GET)
+    ae.add_requested_context(sop_class, syntax)
+    association = ae.associate(
+        "127.0.0.1", node.port, ae_title="RENKEI", ext_neg=[build_role(sop_class, scp_role=True)],
+        evt_handlers=[(evt.EVT_C_STORE, store)],
+    )  # fmt: skip
+    *_, (last, _) = association.send_c_get(wanted, STUDY_GET)
+    association.release()
+    assert last.Status == 0
+    return received
+
+
 async def test_a_cancelled_retrieval_tells_what_is_left(node: Node, tmp_path: Path) -> None:
     await node.keep(*copies(tmp_path, 20))
 
@@ -504,25 +535,9 @@ async def test_corrected_patients_go_out_corrected_and_the_rest_as_it_is(client:
             study, attributes={**study.attributes, **corrected}, original=original, revision=study.revision + 1
         )
         await tables.write((study_row(study),))
-        received: list[bytes] = []
-        ae = AE(ae_title="WS1")
-        ae.add_requested_context(STUDY_GET)
-        ae.add_requested_context(CT_CLASS, EXPLICIT)
-
-        def store(event: Any) -> int:  # pynetdicom's event
-            received.append(event.request.DataSet.getvalue())
-            return 0
-
-        def run() -> None:
-            association = ae.associate(
-                "127.0.0.1", node.port, ae_title="RENKEI", ext_neg=[build_role(CT_CLASS, scp_role=True)],
-                evt_handlers=[(evt.EVT_C_STORE, store)],
-            )  # fmt: skip
-            list(association.send_c_get(identifier("STUDY", StudyInstanceUID=CT_STUDY), STUDY_GET))
-            association.release()
-
-        await asyncio.to_thread(run)
-    got = pydicom.dcmread(io.BytesIO(received[0]), force=True)
+        wanted = identifier("STUDY", StudyInstanceUID=CT_STUDY)
+        (raw,) = await asyncio.to_thread(got_raw, node, wanted, CT_CLASS, EXPLICIT)
+    got = pydicom.dcmread(io.BytesIO(raw), force=True)
     sent = pydicom.dcmread(sample(CT))
     assert got.PatientID == "NEW-1"
     assert got.PixelData == sent.PixelData
