@@ -4,6 +4,7 @@ Nothing of it is run here, and at run time it speaks with this server only.
 """
 
 import base64
+import gzip
 import hashlib
 import re
 import shutil
@@ -28,6 +29,7 @@ _NOT_NEEDED = re.compile(
     r"(ort|dicom-microscopy-viewer)/|.*\.map$|(init-service-worker|sw|google|polyfill\.min|es6-shim\.min|"
     r"oidc-client\.min)\.js$|silent-refresh\.html$|manifest\.json$|serve\.json$|_headers$|_redirects$|app-config\.js$"
 )
+_COMPRESSED, _COMPRESSED_FROM = (".js", ".css", ".svg", ".wasm"), 1024
 _PUBLIC_PATH = re.compile(rb'__webpack_require__\.p = "/";')
 _INLINE = re.compile(r"<script>.*?</script>", re.DOTALL)
 _SERVICE_WORKER = re.compile(r'<script[^>]*src="/init-service-worker\.js"[^>]*></script>|<link rel="manifest"[^>]*>')
@@ -131,6 +133,8 @@ def unpack(archive: Path, folder: Path) -> Installed:
             target.parent.mkdir(parents=True, exist_ok=True)
             raw = adapted(name, content.read())
             target.write_bytes(raw)
+            if name.endswith(_COMPRESSED) and len(raw) >= _COMPRESSED_FROM:
+                target.with_name(f"{target.name}.gz").write_bytes(gzip.compress(raw, 6, mtime=0))
             count, size = count + 1, size + len(raw)
     if not (files / "index.html").is_file():
         raise InstallError(f"{archive.name} has no start page")

@@ -45,6 +45,7 @@ _OHIF_POLICY = (
 _ISOLATED = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _HASHED = re.compile(r"(^|\.)[0-9a-f]{20}\.")
+_GZIP = re.compile(r"(^|[ ,])gzip *(,|$|; *q=(1|0?\.0*[1-9]))")
 _FOREVER = "public, max-age=31536000, immutable"
 _ASK = "no-cache"
 
@@ -104,9 +105,11 @@ class OhifPages:
             if parts and "." in parts[-1]:
                 return _refused(404, "there is no such file")
             parts, path = ["index.html"], self._installed / "files" / "index.html"
-        content = path.read_bytes()
-        headers = {**_ISOLATED, "Content-Security-Policy": _OHIF_POLICY}
-        return _file(request, parts[-1], content, headers)
+        headers = {**_ISOLATED, "Content-Security-Policy": _OHIF_POLICY, "Vary": "Accept-Encoding"}
+        packed = path.with_name(f"{path.name}.gz")
+        if _GZIP.search(request.header(b"accept-encoding")) and packed.is_file():
+            path, headers["Content-Encoding"] = packed, "gzip"
+        return _file(request, parts[-1], path.read_bytes(), headers)
 
 
 def _file(request: WebRequest, name: str, content: bytes, headers: Mapping[str, str]) -> WebResponse:

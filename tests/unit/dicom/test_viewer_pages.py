@@ -1,6 +1,7 @@
 """The viewers' pages: what is served with which headers, and how OHIF is checked, trimmed and adapted."""
 
 import base64
+import gzip
 import hashlib
 import io
 import re
@@ -8,6 +9,7 @@ import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from adapters.dicom.viewer import ohif
@@ -37,7 +39,7 @@ def _request(
 def _archive(folder: Path, extra: dict[str, str] | None = None) -> Path:
     files = {
         "package/dist/index.html": _PAGE,
-        "package/dist/app.bundle.0123.js": '__webpack_require__.p = "/"; start()',
+        "package/dist/app.bundle.0123.js": '__webpack_require__.p = "/"; start()' + " " * 2000,
         "package/dist/app.bundle.css": "a { src: url(/font.woff2) }",
         "package/dist/17dd54813d5acc10bf8f.wasm": "wasm",
         "package/dist/app-config.js": "https://elsewhere.example",
@@ -135,8 +137,8 @@ async def test_ohif_opens_first_where_that_is_set(tmp_path: Path, installed: Pat
 def test_ohif_is_trimmed_and_speaks_with_this_server_only(installed: Path) -> None:
     files = {str(path.relative_to(installed / "files")) for path in (installed / "files").rglob("*") if path.is_file()}
     assert files == {
-        "index.html", "app.bundle.0123.js", "app.bundle.css", "17dd54813d5acc10bf8f.wasm", "app-config.js",
-        "renkei-start.js",
+        "app.bundle.0123.js.gz", "index.html", "app.bundle.0123.js", "app.bundle.css", "17dd54813d5acc10bf8f.wasm",
+        "app-config.js", "renkei-start.js",
     }  # fmt: skip
     for name in files:
         assert b"https://" not in (installed / "files" / name).read_bytes()
@@ -199,3 +201,20 @@ def test_removing_ohif(installed: Path) -> None:
     assert ohif.remove(installed)
     assert ohif.status(installed) is None
     assert not ohif.remove(installed)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "packed"),
+    [("gzip, br", True), ("br;q=1, gzip;q=0.5", True), ("gzip;q=0", False), ("br", False), ("", False)],
+)
+async def test_ohifs_program_is_sent_compressed_to_those_who_take_it(
+    accepted: str, packed: bool, installed: Path
+) -> None:
+    request = _request("/app.bundle.0123.js", "/ohif")
+    request = msgspec.structs.replace(request, headers={b"accept-encoding": accepted.encode()})
+    answer = await OhifPages(installed)(request)
+    assert isinstance(answer.body, bytes)
+    assert answer.headers["Content-Type"].startswith("text/javascript")
+    assert answer.headers["Vary"] == "Accept-Encoding"
+    assert ("Content-Encoding" in answer.headers) == packed
+    assert b"start()" in (gzip.decompress(answer.body) if packed else answer.body)
