@@ -1,6 +1,6 @@
 """What one process of a server does beside storing images, for ever and each at its own pace.
 
-Rejection notes are carried out, studies follow their patients, and the metadata of large series are prepared.
+Rejection notes are carried out, studies follow their patients and orders, the metadata of large series are prepared.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from adapters.context import Context
 from adapters.dicom.archive.archive import Archive
 from adapters.dicom.archive.derived import Derived
 from adapters.dicom.archive.following import PatientFollower
+from adapters.dicom.archive.following_orders import OrderFollower
 from adapters.dicom.archive.metadata import Preparation, SeriesMetadata
 from adapters.dicom.archive.reconcile import Reconciliation
 from adapters.dicom.archive.rejection_notes import RejectionNotes
@@ -29,6 +30,7 @@ class Upkeep:
         derived = Derived(context, archive.read)
         self.notes = RejectionNotes(context, Removal(context, derived), archive.read)
         self.follower = PatientFollower(context, Reconciliation(context, derived, archive.options.patients))
+        self.orders = OrderFollower(context, archive.ask)
         metadata = SeriesMetadata(context.tables, archive.path)
         self.preparation = Preparation(metadata, context.tables, context.clock, idle=lambda: not archive.waiting)
         self._pace = pace
@@ -38,6 +40,7 @@ class Upkeep:
         async with asyncio.TaskGroup() as jobs:
             jobs.create_task(self._repeat("rejection notes", self.notes.apply, 2.0))
             jobs.create_task(self._repeat("reconciliation with patients", self.follower.follow, 5.0))
+            jobs.create_task(self._repeat("studies of orders", self.orders.follow, 7.0))
             jobs.create_task(self._repeat("preparing metadata", self.preparation.prepare, 3.0))
 
     async def _repeat(self, name: str, step: Callable[[], Awaitable[int]], pause: float) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from adapters.dicom.archive import indexing
+from adapters.dicom.archive.following_orders import OrderFollower
 from adapters.dicom.archive.wave import WaveLimits
 from adapters.dicom.archive.work import Kind, WorkState, open_items, set_done
 from adapters.dicom.fhir.patient import PatientSystems
@@ -253,6 +254,23 @@ async def test_the_order_with_the_accession_number_is_what_it_is_based_on(
     await world.keep(image())
     tree = await world.one("ImagingStudy", "identifier=urn:dicom:uid|urn:oid:1.2.1")
     assert tree.get("basedOn") == ([{"reference": "ServiceRequest/o1"}] if based else None)
+
+
+async def test_an_order_that_comes_later_is_what_the_study_is_based_on(world: World) -> None:
+    await world.keep(image())
+    subject = (await world.one("Patient"))["id"]
+    follower = OrderFollower(world.context, world.archive.ask)
+    assert await follower.follow() == 0
+    for name, number in (("o1", "A1"), ("o2", "A2")):
+        order = {
+            "resourceType": "ServiceRequest", "id": name, "status": "active", "intent": "order",
+            "subject": {"reference": f"Patient/{subject}"}, "identifier": [{"value": number}],
+        }  # fmt: skip
+        assert (await world.client.put(f"ServiceRequest/{name}", order)).status == 201
+    assert await follower.follow() == 1
+    await world.archive.settled()
+    assert (await world.one("ImagingStudy"))["basedOn"] == [{"reference": "ServiceRequest/o1"}]
+    assert await OrderFollower(world.context, world.archive.ask).follow() == 0
 
 
 async def test_what_others_add_to_the_imaging_study_stays(world: World) -> None:
