@@ -1,335 +1,46 @@
-"""C-FIND, C-GET and C-MOVE with DCMTK and pynetdicom as opponents (PS3.4 C)."""
+"""C-GET and C-MOVE with DCMTK and pynetdicom as workstations (PS3.4 C.4.2, C.4.3)."""
 
 import asyncio
-import hashlib
 import io
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
-from typing import Any, Self
 
 import msgspec
 import pydicom
 import pytest
-from pydicom.data import get_charset_files, get_testdata_file
-from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pynetdicom import AE, build_role, evt
 
-from adapters.dicom.archive.find import ImageIndex, ImageQuery
+from adapters.dicom.archive.find import ImageIndex
 from adapters.dicom.archive.rows import STUDY, read_study, study_row
-from adapters.dicom.model import Fate, Level
-from adapters.dicom.services.assembly import ServiceLimits
 from tests.flow.client import Client
-from tests.wire.dicom.services_world import SENDER, Node, Peer, free_port, running
-
-STUDY_FIND, STUDY_MOVE, STUDY_GET = (f"1.2.840.10008.5.1.4.1.2.2.{number}" for number in (1, 2, 3))
-PATIENT_FIND, PATIENT_STUDY_FIND = "1.2.840.10008.5.1.4.1.2.1.1", "1.2.840.10008.5.1.4.1.2.3.1"
-CT = "CT_small.dcm"
-CT_CLASS = "1.2.840.10008.5.1.4.1.1.2"
-MR_CLASS = "1.2.840.10008.5.1.4.1.1.4"
-CT_STUDY = "1.3.6.1.4.1.5962.1.2.1.20040119072730.12322"
-CT_INSTANCE = "1.3.6.1.4.1.5962.1.1.1.1.1.20040119072730.12322"
-IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
-ALL_STUDIES = ImageQuery(level=Level.STUDY, limit=1000)
-MOST = 1_000_000  # bytes of a sample
-
-
-def sample(name: str) -> Path:
-    found = get_testdata_file(name, download=False)
-    assert found is not None
-    return Path(str(found))
-
-
-def charset(name: str) -> Path:
-    return next(Path(str(file)) for file in get_charset_files() if Path(str(file)).name == name)
-
-
-def copies(folder: Path, number: int) -> list[Path]:
-    """Return files of one series."""
-    dataset = pydicom.dcmread(sample(CT))
-    found = []
-    for place in range(1, number + 1):
-        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{place}"
-        dataset.InstanceNumber = place
-        found.append(folder / f"{place}.dcm")
-        dataset.save_as(found[-1])
-    return found
+from tests.wire.dicom.services_world import Node, Peer, free_port, running
+from tests.wire.dicom.workstation import (
+    ALL_STUDIES,
+    CT,
+    CT_CLASS,
+    CT_INSTANCE,
+    CT_STUDY,
+    EXPLICIT,
+    IMPLICIT,
+    MR_CLASS,
+    STUDY_GET,
+    Receiver,
+    bytes_of,
+    copies,
+    get,
+    got_raw,
+    identifier,
+    kept_samples,
+    move,
+    sample,
+)
 
 
 @pytest.fixture
 async def node(client: Client, tmp_path: Path) -> AsyncIterator[Node]:
     async with running(client, tmp_path / "images") as made:
         yield made
-
-
-def identifier(level: str, **keys: Any) -> Dataset:
-    """Return an identifier; its values need not be valid."""
-    dataset = Dataset()
-    for name, value in {"QueryRetrieveLevel": level, **keys}.items():
-        vr = dictionary_VR(name)
-        dataset.add(DataElement(tag_for_keyword(name), vr, value, validation_mode=pydicom.config.IGNORE))
-    return dataset
-
-
-async def find(node: Node, wanted: Dataset, model: str = STUDY_FIND) -> tuple[list[Dataset], Dataset]:
-    """Return the answers (with their status as ``answered``) and the last status."""
-
-    def ask() -> tuple[list[Dataset], Dataset]:
-        ae = AE(ae_title="WS1")
-        ae.add_requested_context(model)
-        association = ae.associate("127.0.0.1", node.port, ae_title="RENKEI")
-        assert association.is_established
-        found, last = [], Dataset()
-        for status, dataset in association.send_c_find(wanted, model):
-            last = status
-            if dataset is not None and status.Status in (0xFF00, 0xFF01):
-                dataset.answered = status.Status
-                found.append(dataset)
-        association.release()
-        return found, last
-
-    return await asyncio.to_thread(ask)
-
-
-# --- C-FIND ---
-
-
-async def test_findscu_finds_a_study(node: Node) -> None:
-    await node.keep(sample(CT))
-    output = await node.run(
-        "findscu", "-S", "-k", "QueryRetrieveLevel=STUDY", "-k", "PatientName=CompressedSamples*",
-        "-k", "StudyInstanceUID", "-k", "NumberOfStudyRelatedInstances", "-k", "ModalitiesInStudy",
-        "-k", "StudyDate=20040101-20041231", "-k", "InstanceAvailability", "-v",
-    )  # fmt: skip
-    assert "CompressedSamples^CT1" in output
-    assert CT_STUDY in output
-    assert "[ONLINE" in output
-    assert "Success" in output
-
-
-@pytest.mark.parametrize(
-    ("model", "level", "keys", "number"),
-    [
-        (PATIENT_FIND, "PATIENT", {"PatientID": "1CT1"}, 1),
-        (PATIENT_FIND, "STUDY", {"PatientID": "1CT1", "StudyInstanceUID": ""}, 1),
-        (PATIENT_STUDY_FIND, "STUDY", {"PatientID": "1CT1", "StudyInstanceUID": ""}, 1),
-        (STUDY_FIND, "STUDY", {"PatientID": ""}, 2),
-        (
-            STUDY_FIND,
-            "SERIES",
-            {"StudyInstanceUID": CT_STUDY, "Modality": "CT"},
-            1,
-        ),
-        (STUDY_FIND, "IMAGE", {"SOPInstanceUID": "", "PatientID": "4MR1"}, 1),
-        (STUDY_FIND, "STUDY", {"StudyDate": "19990101"}, 0),
-        (STUDY_FIND, "STUDY", {"ModalitiesInStudy": "MR"}, 1),
-    ],
-    ids=["patient", "patient-study", "patient-study-only", "all", "series", "image", "none", "modality"],
-)
-async def test_every_model_and_level_is_answered(
-    node: Node, model: str, level: str, keys: dict[str, str], number: int
-) -> None:
-    await node.keep(sample(CT), sample("MR_small.dcm"))
-    found, last = await find(node, identifier(level, **keys), model)
-    assert last.Status == 0
-    assert len(found) == number
-    assert {one.QueryRetrieveLevel for one in found} <= {level}
-    assert {one.RetrieveAETitle for one in found} <= {"RENKEI"}
-
-
-async def test_counts_and_modalities_of_a_study(node: Node) -> None:
-    await node.keep(sample(CT))
-    wanted = identifier(
-        "STUDY", StudyInstanceUID="", NumberOfStudyRelatedSeries="", NumberOfStudyRelatedInstances="",
-        ModalitiesInStudy="", StationName="",
-    )  # fmt: skip
-    (found,), _ = await find(node, wanted)
-    assert (found.NumberOfStudyRelatedSeries, found.NumberOfStudyRelatedInstances) == (1, 1)
-    assert found.ModalitiesInStudy == "CT"
-    assert found.StationName == ""
-
-
-async def test_a_key_that_is_not_supported_is_a_warning(node: Node) -> None:
-    await node.keep(sample(CT))
-    (found,), last = await find(node, identifier("STUDY", StudyInstanceUID="", ContrastBolusAgent="X"))
-    assert (found.answered, last.Status) == (0xFF01, 0)
-
-
-@pytest.mark.parametrize(
-    ("model", "wanted", "offending"),
-    [
-        (STUDY_FIND, identifier("PATIENT", PatientID="1"), 0x00080052),
-        (PATIENT_STUDY_FIND, identifier("SERIES", PatientID="1"), 0x00080052),
-        (STUDY_FIND, identifier("ROOM", PatientID="1"), 0x00080052),
-        (STUDY_FIND, identifier("STUDY", StudyInstanceUID="1.2.x"), 0x0020000D),
-        (STUDY_FIND, identifier("STUDY", StudyTime="25 o'clock"), 0x00080030),
-    ],
-    ids=["level-of-root", "level-of-model", "no-level", "uid", "time"],
-)
-async def test_a_bad_identifier_is_refused_with_the_element(
-    node: Node, model: str, wanted: Dataset, offending: int
-) -> None:
-    found, last = await find(node, wanted, model)
-    assert (found, last.Status) == ([], 0xA900)
-    assert last.OffendingElement == offending
-    assert last.ErrorComment
-
-
-async def test_more_matches_than_the_limit_are_not_cut_off_in_silence(client: Client, tmp_path: Path) -> None:
-    async with running(client, tmp_path, limits=ServiceLimits(answers=1)) as node:
-        await node.keep(sample(CT), sample("MR_small.dcm"))
-        found, last = await find(node, identifier("STUDY", StudyInstanceUID=""))
-    assert (len(found), last.Status) == (1, 0xA700)
-
-
-@pytest.mark.parametrize(
-    ("asked", "answered"),
-    [
-        ("", "ISO_IR 192"), ("ISO_IR 192", "ISO_IR 192"), ("ISO_IR 100", "ISO_IR 192"),
-        (["", "ISO 2022 IR 87"], ["", "ISO 2022 IR 87"]),
-        (["ISO 2022 IR 13", "ISO 2022 IR 87"], ["ISO 2022 IR 13", "ISO 2022 IR 87"]),
-        ("ISO_IR 13", ["ISO 2022 IR 13", "ISO 2022 IR 87"]),
-    ],
-    ids=["none", "utf8", "latin", "kanji", "kana-kanji", "kana"],
-)  # fmt: skip
-async def test_japanese_names_come_in_what_the_caller_reads(
-    node: Node, asked: str | list[str], answered: str | list[str]
-) -> None:
-    await node.keep(charset("chrH31.dcm"))
-    wanted = identifier("STUDY", SpecificCharacterSet=asked, PatientName="", StudyInstanceUID="")
-    (found,), _ = await find(node, wanted)
-    assert found.SpecificCharacterSet == answered
-    assert str(found.PatientName) == "Yamada^Tarou=山田^太郎=やまだ^たろう"
-
-
-@pytest.mark.parametrize("name", ["山田*", "ヤマダ*", "yamada^t*", "*太郎"], ids=["kanji", "kana", "latin", "given"])
-async def test_names_are_found_in_any_script(node: Node, name: str) -> None:
-    await node.keep(charset("chrH31.dcm"), sample(CT))
-    wanted = identifier("STUDY", SpecificCharacterSet="ISO_IR 192", PatientName=name, StudyInstanceUID="")
-    found, _ = await find(node, wanted)
-    assert len(found) == 1
-
-
-async def test_a_cancelled_query_ends_as_cancelled(node: Node, tmp_path: Path) -> None:
-    await node.keep(*copies(tmp_path, 8))
-
-    def ask() -> list[int]:
-        ae = AE(ae_title="WS1")
-        ae.add_requested_context(STUDY_FIND)
-        association = ae.associate("127.0.0.1", node.port, ae_title="RENKEI")
-        wanted = identifier("IMAGE", SOPInstanceUID="")
-        statuses = []
-        for status, _ in association.send_c_find(wanted, STUDY_FIND, msg_id=7):
-            if not statuses:
-                association.send_c_cancel(7, query_model=STUDY_FIND)
-            statuses.append(status.Status)
-        association.release()
-        return statuses
-
-    statuses = await asyncio.to_thread(ask)
-    assert statuses[-1] in (0xFE00, 0x0000)  # it may have ended before the cancel came
-    assert set(statuses[:-1]) == {0xFF00}
-
-
-# --- C-GET and C-MOVE ---
-
-
-class Receiver:
-    """A storage SCP of pynetdicom: what it got, by SOP Instance UID."""
-
-    def __init__(self, contexts: Iterable[tuple[str, list[str]]], port: int, status: int = 0) -> None:
-        self.got: dict[str, str] = {}
-        self.requests: list[Any] = []
-        self._status = status
-        self._port = port
-        self._ae = AE(ae_title="STORE")
-        for sop_class, syntaxes in contexts:
-            self._ae.add_supported_context(sop_class, syntaxes)
-
-    def __enter__(self) -> Self:
-        handlers = [(evt.EVT_C_STORE, self._store)]
-        self._server = self._ae.start_server(("127.0.0.1", self._port), block=False, evt_handlers=handlers)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-
-    def _store(self, event: Any) -> int:  # pynetdicom's event
-        self.got[str(event.request.AffectedSOPInstanceUID)] = digest(event.request.DataSet.getvalue())
-        self.requests.append(event.request)
-        return self._status
-
-
-def digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def bytes_of(raw: bytes) -> tuple[str, str, str, str]:
-    """Return SOP class, instance, transfer syntax, and the digest of the data set as it is in a file."""
-    stream = io.BytesIO(raw)
-    meta = pydicom.filereader.read_partial(stream, lambda *_: True).file_meta
-    deflated = meta.TransferSyntaxUID == "1.2.840.10008.1.2.1.99"  # then pydicom has read it all
-    start = 144 + meta.FileMetaInformationGroupLength if deflated else stream.tell()
-    return (
-        str(meta.MediaStorageSOPClassUID), str(meta.MediaStorageSOPInstanceUID), str(meta.TransferSyntaxUID),
-        digest(raw[start:]),
-    )  # fmt: skip
-
-
-def read_samples() -> list[bytes]:
-    """Return the files of pydicom's wheel, each with a SOP Instance UID of its own."""
-    folder = Path(pydicom.__file__).parent / "data"
-    seen: set[str] = set()
-    found = []
-    for file in sorted((*folder.glob("test_files/**/*"), *folder.glob("charset_files/*.dcm"))):
-        raw = file.read_bytes() if file.is_file() and file.stat().st_size <= MOST else b""
-        if raw[128:132] != b"DICM":
-            continue
-        uid = str(pydicom.filereader.read_file_meta_info(file).get("MediaStorageSOPInstanceUID", ""))
-        if uid in seen:
-            raw = raw.replace(uid.encode(), uid[:-4].encode() + f"{len(found) + 1000}".encode())
-        seen.add(uid)
-        found.append(raw)
-    return found
-
-
-async def kept_samples(node: Node) -> dict[str, tuple[str, str, str]]:
-    """Keep every sample that the archive takes; return class, transfer syntax and digest by instance."""
-    found: dict[str, tuple[str, str, str]] = {}
-    for raw in await asyncio.to_thread(read_samples):
-        kept = await node.archive.keep(raw, SENDER, wait=True)
-        if kept.fate is Fate.STORED:
-            sop_class, instance, syntax, content = bytes_of(raw)
-            found[instance] = sop_class, syntax, content
-    return found
-
-
-def get(
-    node: Node, wanted: Dataset, contexts: Iterable[tuple[str, list[str]]]
-) -> tuple[dict[str, str], Dataset, Dataset]:
-    """Retrieve by C-GET; return digests by instance, the last status and its identifier."""
-    got: dict[str, str] = {}
-
-    def store(event: Any) -> int:  # pynetdicom's event
-        got[str(event.request.AffectedSOPInstanceUID)] = digest(event.request.DataSet.getvalue())
-        return 0
-
-    ae = AE(ae_title="WS1")
-    ae.add_requested_context(STUDY_GET)
-    roles = {}
-    for sop_class, syntaxes in contexts:
-        ae.add_requested_context(sop_class, syntaxes)
-        roles[sop_class] = build_role(sop_class, scp_role=True)
-    association = ae.associate(
-        "127.0.0.1", node.port, ae_title="RENKEI", ext_neg=list(roles.values()), evt_handlers=[(evt.EVT_C_STORE, store)]
-    )
-    assert association.is_established
-    last, failed = Dataset(), Dataset()
-    for status, dataset in association.send_c_get(wanted, STUDY_GET):
-        last, failed = status, dataset or Dataset()
-    association.release()
-    return got, last, failed
 
 
 async def test_every_sample_comes_back_byte_for_byte_by_c_get_and_c_move(client: Client, tmp_path: Path) -> None:
@@ -352,19 +63,6 @@ async def test_every_sample_comes_back_byte_for_byte_by_c_get_and_c_move(client:
         assert (moved.Status, moved.NumberOfCompletedSuboperations) == (0, len(expected))
         assert {one.MoveOriginatorApplicationEntityTitle for one in receiver.requests} == {"WS1"}
         assert {one.MoveOriginatorMessageID for one in receiver.requests} == {9}
-
-
-def move(node: Node, wanted: Dataset, destination: str = "STORE", priority: int = 2) -> tuple[Dataset, Dataset]:
-    """Retrieve by C-MOVE; return the last status and its identifier."""
-    ae = AE(ae_title="WS1")
-    ae.add_requested_context(STUDY_MOVE)
-    association = ae.associate("127.0.0.1", node.port, ae_title="RENKEI")
-    assert association.is_established
-    last, failed = Dataset(), Dataset()
-    for status, dataset in association.send_c_move(wanted, destination, STUDY_MOVE, msg_id=9, priority=priority):
-        last, failed = status, dataset or Dataset()
-    association.release()
-    return last, failed
 
 
 def _by_class(contexts: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
@@ -479,27 +177,6 @@ async def test_compressed_images_are_decoded_for_those_who_take_no_others(client
         (raw,) = await asyncio.to_thread(got_raw, node, wanted, MR_CLASS, IMPLICIT)
     got = pydicom.dcmread(io.BytesIO(raw), force=True)
     assert got.PixelData == pydicom.dcmread(sample("MR_small.dcm")).PixelData
-
-
-def got_raw(node: Node, wanted: Dataset, sop_class: str, syntax: str) -> list[bytes]:
-    """Retrieve by C-GET in one transfer syntax; return the data sets."""
-    received: list[bytes] = []
-
-    def store(event: Any) -> int:  # pynetdicom's event
-        received.append(event.request.DataSet.getvalue())
-        return 0
-
-    ae = AE(ae_title="WS1")
-    ae.add_requested_context(STUDY_GET)
-    ae.add_requested_context(sop_class, syntax)
-    association = ae.associate(
-        "127.0.0.1", node.port, ae_title="RENKEI", ext_neg=[build_role(sop_class, scp_role=True)],
-        evt_handlers=[(evt.EVT_C_STORE, store)],
-    )  # fmt: skip
-    *_, (last, _) = association.send_c_get(wanted, STUDY_GET)
-    association.release()
-    assert last.Status == 0
-    return received
 
 
 async def test_a_cancelled_retrieval_tells_what_is_left(node: Node, tmp_path: Path) -> None:
