@@ -2,18 +2,17 @@
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Final
 
 import msgspec
 
 from adapters.dicom.model import Sender, Way
 from adapters.dicom.network import commands
-from adapters.dicom.network.commands import Command, Field, Status
+from adapters.dicom.network.commands import Command, Field
 from adapters.dicom.network.connection import AssociationLost, Connection, Times
 from adapters.dicom.network.exchange import Exchange, Response
-from adapters.dicom.network.messages import Begun, InvalidMessage, Messages, Piece
+from adapters.dicom.network.inbox import Inbox
+from adapters.dicom.network.messages import InvalidMessage
 from adapters.dicom.network.negotiation import Agreement, PresentationContext, agreed
 from adapters.dicom.network.offers import Offer, Offers, Request
 from adapters.dicom.network.pdu import AssociateAccept, AssociateReject, AssociateRequest
@@ -29,11 +28,6 @@ from adapters.dicom.network.upper_layer import (
     UpperLayer,
     WrongState,
 )
-
-#: the longest data set that is gathered in memory: identifiers, not images
-_LONGEST_GATHERED: Final = 64 * 1024 * 1024
-#: requests that wait, before no more is read
-_MOST_WAITING: Final = 64
 
 _log = logging.getLogger("adapters.dicom.network")
 
@@ -69,16 +63,7 @@ class Association:
         self._offers = offers
         self._decide = decide
         self._closed = closed
-        self._by_context: Mapping[int, Offer] = {}
-        self._messages = Messages()
-        self._receiving: Request | None = None
-        self._gathered = bytearray()
-        self._queue: deque[Request] = deque()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._window = 1
-        self._held = False
-        self._draining: asyncio.Task[None] | None = None
-        self._cancelled: set[int] = set()
+        self._inbox = Inbox(self, self.connection, self._settle)
         self._release_asked = False
         self._finishing = False
         self._sending = Sending(self.connection)
@@ -119,7 +104,14 @@ class Association:
 
     def cancelled(self, message_id: int) -> bool:
         """Tell whether the peer has cancelled the operation (C-CANCEL-RQ)."""
-        return message_id in self._cancelled
+        return self._inbox.cancelled(message_id)
+
+    def answered(self, response: Response) -> None:
+        """Take a response of the peer; raise InvalidMessage if nothing was asked."""
+        exchange = self._exchanges.get(response.command.answers or 0)
+        if exchange is None:
+            raise InvalidMessage("a response to what was not asked")
+        exchange.add(response)
 
     async def send(
         self, context_id: int, command: Command, dataset: bytes | AsyncIterator[bytes] | None = None
@@ -220,20 +212,19 @@ class Association:
     async def ended(self) -> None:
         """Wait until it is over and its services have come to their end."""
         await self._over.wait()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._inbox.ended()
 
     # --- the connection's calls ---
 
     @property
     def busy(self) -> bool:
         """A request is in work, or one of ours is not answered (which has a clock of its own)."""
-        return bool(self._tasks or self._exchanges)
+        return self._inbox.working or bool(self._exchanges)
 
     @property
     def in_message(self) -> bool:
         """A message has begun and is not whole."""
-        return not self._messages.between
+        return not self._inbox.between
 
     def made(self) -> None:
         """Ask for the association, if this end is to."""
@@ -252,7 +243,7 @@ class Association:
                 self.taken = event
                 self._sending.limit(event.user.max_length)
                 self.contexts = agreed(self.asked, event)
-                self._by_context = self._offered()
+                self._inbox.offers = self._offered()
                 self._established.set()
             case AssociateReject():
                 self._refused = event
@@ -285,9 +276,9 @@ class Association:
             return
         self.taken = decision.answer
         self._sending.limit(request.user.max_length)
-        self.contexts, self._by_context = decision.contexts, decision.offers
+        self.contexts, self._inbox.offers = decision.contexts, decision.offers
         if decision.answer.user.window is not None:
-            self._window = decision.answer.user.window[0]
+            self._inbox.window = decision.answer.user.window[0]
         self.connection.engine.accept(decision.answer)
         self._established.set()
 
@@ -301,124 +292,22 @@ class Association:
         if self._over.is_set():
             return
         try:
-            for part in self._messages.take(fragment):
-                if isinstance(part, Piece):
-                    self._gather(part.data)
-                elif isinstance(part, Begun):
-                    self._begin(part.context_id, part.command)
-                else:
-                    self._whole()
+            self._inbox.take(fragment)
         except InvalidMessage as error:
             self._break(str(error))
-
-    def _begin(self, context_id: int, command: Command) -> None:
-        context = self.contexts.get(context_id)
-        if context is None:
-            raise InvalidMessage("a message in a presentation context that was not accepted")
-        request = Request(
-            context_id=context_id,
-            abstract_syntax=context.abstract_syntax,
-            transfer_syntax=context.transfer_syntax,
-            command=command,
-        )
-        self._receiving = request
-        self._gathered = bytearray()
-        if command.is_response or command.field == Field.C_CANCEL_RQ:
-            return
-        self._cancelled.discard(command.message_id or 0)  # of an earlier request with this number
-        if not command.has_data:
-            return
-        offer = self._by_context.get(context_id)
-        if offer is not None and offer.sink is not None and context.scp:
-            request.sink = offer.sink(self, request)
-
-    def _gather(self, data: memoryview) -> None:
-        assert self._receiving is not None
-        sink = self._receiving.sink
-        if sink is not None:
-            sink.write(data)
-            if sink.full and self._draining is None:
-                self.connection.hold()
-                self._draining = asyncio.get_running_loop().create_task(self._drain(self._receiving))
-            return
-        self._gathered += data
-        if len(self._gathered) > _LONGEST_GATHERED:
-            raise InvalidMessage("a data set that is too long for its service")
-
-    async def _drain(self, request: Request) -> None:
-        assert request.sink is not None
-        try:
-            await request.sink.drain()
-        except Exception:  # noqa: BLE001  # the service hears of it when the object is whole
-            _log.exception("association with %s: what was received could not be written", self.address)
-        finally:
-            self._draining = None
-            self.connection.go_on()
-
-    def _whole(self) -> None:
-        request = self._receiving
-        assert request is not None
-        self._receiving = None
-        command = request.command
-        if command.field == Field.C_CANCEL_RQ:
-            if command.answers is not None and self.busy:
-                self._cancelled.add(command.answers)
-            return
-        if request.sink is None and command.has_data:
-            request.dataset = bytes(self._gathered)
-        if command.is_response:
-            exchange = self._exchanges.get(command.answers or 0)
-            if exchange is None:
-                raise InvalidMessage("a response to what was not asked")
-            exchange.add(Response(command, request.dataset, request.transfer_syntax))
-            return
-        self._queue.append(request)
-        if len(self._queue) >= _MOST_WAITING and not self._held:
-            self._held = True
-            self.connection.hold()
-        self._start()
-
-    def _start(self) -> None:
-        if self._queue and len(self._tasks) < self._window:
-            task = asyncio.get_running_loop().create_task(self._work())
-            self._tasks.add(task)
-            task.add_done_callback(self._worked)
-
-    async def _work(self) -> None:
-        while self._queue and not self._over.is_set():
-            request = self._queue.popleft()
-            if self._held and len(self._queue) < _MOST_WAITING // 2:
-                self._held = False
-                self.connection.go_on()
-            offer = self._by_context.get(request.context_id)
-            try:
-                if offer is None or not self.contexts[request.context_id].scp:
-                    await self.send(request.context_id, commands.answer(request.command, Status.NOT_AUTHORIZED))
-                else:
-                    await offer.serve(self, request)
-            except AssociationLost:
-                return
-            except Exception:  # noqa: BLE001  # this association is given up, the others go on
-                _log.exception("association with %s: a service failed", self.address)
-                self.abort("a service failed")
-                return
-            finally:
-                self._cancelled.discard(request.command.message_id or 0)
-
-    def _worked(self, task: "asyncio.Task[None]") -> None:
-        self._tasks.discard(task)
-        self._start()  # what came between the end of the task's work and now
-        self._settle()
+        except Exception:  # noqa: BLE001  # this association is given up, the others go on
+            _log.exception("association with %s: what came could not be taken", self.address)
+            self.abort("what came could not be taken")
 
     def _settle(self) -> None:
         """End what is to end once nothing is in work."""
-        if self._tasks or self._queue or self._over.is_set():
+        if self._inbox.working or self._over.is_set():
             return
         if self._release_asked:
             self.connection.engine.answer_release()
             self.connection.flush()
             self._end("the association was released")
-        elif self._finishing and self._messages.between:
+        elif self._finishing and self._inbox.between:
             self.abort("this server is stopping")
 
     def _break(self, why: str) -> None:
@@ -436,16 +325,6 @@ class Association:
         self._why = why
         self._over.set()
         self._established.set()
-        if self._receiving is not None and self._receiving.sink is not None:
-            abandon = self._receiving.sink.abandon
-            if self._draining is None:
-                abandon()
-            else:
-                self._draining.add_done_callback(lambda _: abandon())
-        for request in self._queue:
-            if request.sink is not None:
-                request.sink.abandon()
-        self._receiving = None
-        self._queue.clear()
+        self._inbox.close()
         for exchange in self._exchanges.values():
             exchange.lost(why)

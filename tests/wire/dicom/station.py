@@ -43,6 +43,7 @@ class Shelf:
     def __init__(self) -> None:
         self.kept: list[Kept] = []
         self.abandoned = 0
+        self.overlapped = 0  # an object was finished or abandoned while it was still drained
         self.verdict: Callable[[bytes], Verdict] = lambda _: STORED
         self.gate: Callable[[], Awaitable[None]] | None = None
         self.most_held = 0
@@ -58,6 +59,7 @@ class _Incoming:
         self.sender = sender
         self.chunks: list[bytes | memoryview] = [meta]
         self.held = 0
+        self.draining = False
 
     def write(self, chunk: bytes | memoryview) -> None:
         self.chunks.append(chunk)
@@ -65,11 +67,14 @@ class _Incoming:
         self.shelf.most_held = max(self.shelf.most_held, self.held)
 
     async def drain(self) -> None:
+        self.draining = True
         if self.shelf.gate is not None:
             await self.shelf.gate()
         self.held = 0
+        self.draining = False
 
     async def finish(self) -> Verdict:
+        self.shelf.overlapped += self.draining
         if self.shelf.gate is not None:
             await self.shelf.gate()
         file = b"".join(self.chunks)
@@ -80,6 +85,7 @@ class _Incoming:
 
     def abandon(self) -> None:
         self.shelf.abandoned += 1
+        self.shelf.overlapped += self.draining
 
 
 class Station:

@@ -188,6 +188,35 @@ def test_a_slow_archive_holds_the_sender(heard: Station) -> None:
     assert len(heard.shelf.kept.pop().dataset) == size
 
 
+@pytest.mark.parametrize("whole", [True, False], ids=["finished", "abandoned"])
+def test_an_object_is_finished_or_abandoned_after_it_is_drained(heard: Station, whole: bool) -> None:
+    started, opened = threading.Event(), threading.Event()
+
+    async def wait() -> None:
+        started.set()
+        while not opened.is_set():  # noqa: ASYNC110  # set by another thread
+            await asyncio.sleep(0.005)
+
+    heard.shelf.gate, heard.shelf.overlapped = wait, 0
+    abandoned, parts = heard.shelf.abandoned, p_data(3, bytes(65536), command=False, last=False) * 17
+    try:
+        with Wire(heard.port).associate() as wire:
+            wire.send(command(STORE, 3) + parts + (p_data(3, b"end", command=False, last=True) if whole else b""))
+            assert started.wait(10)
+            if not whole:
+                wire.reset()
+            opened.set()
+            if whole:
+                assert wire.answer().status == Status.SUCCESS
+    finally:
+        heard.shelf.gate = None
+    if whole:
+        heard.shelf.kept.pop()
+    else:
+        until(lambda: heard.shelf.abandoned == abandoned + 1, 10, "it to be abandoned")
+    assert heard.shelf.overlapped == 0
+
+
 def accepted(heard: Station, what: pdu.AssociateRequest) -> AssociateAccept:
     """Return the answer to a request."""
     with Wire(heard.port) as wire:
