@@ -210,7 +210,8 @@ class CommitmentService:
             checked = tuple([await self._checked(one) for one in transaction.references])
             transaction = await self._changed(transaction, state="checked", references=checked)
         if await self._report(transaction):
-            await self._changed(transaction, state="reported")
+            failed = tuple(one for one in transaction.references if one.reason)  # the index has the others
+            await self._changed(transaction, state="reported", references=failed)
             return
         now, patience = self._clock.now_ms(), self._patience
         pause = min(patience.first << min(transaction.attempts, 30), patience.longest)

@@ -95,3 +95,9 @@ def test_the_answer_has_what_was_asked_for_and_nothing_else() -> None:
 
 def test_an_empty_sequence_asks_for_whole_items() -> None:
     assert project(ENTRY, {"00400100": {"vr": "SQ"}}) == {"00400100": ENTRY["00400100"]}
+
+
+def test_many_wildcards_take_no_longer_than_few() -> None:
+    attributes = {"00104000": {"vr": "LT", "Value": ["a" * 1000]}}
+    assert not matches(attributes, {"00104000": key("LT", "*a" * 100 + "b")})
+    assert matches(attributes, {"00104000": key("LT", "*a?" * 100 + "*")})
