@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
-_REMEMBERED: Final = 128
+_REMEMBERED: Final = 32  # studies; one of 2 000 instances takes about 1 MB
 _ORDERS_MS: Final = 10_000  # between two looks for an order
 _AWAY: Final = (0, 429, 502, 503, 504)  # the server, or what it stands on, is away
 _TRIES: Final = 5  # of what fails for another reason
@@ -193,7 +193,8 @@ class Indexing:
                 raise
             answered = await door.transact(self._context, entries, [*rows, work_row(_unmade(growth, refusal, now))])
         version = str(answered[0]["response"].get("etag", "")).strip('W/"')
-        return _Memory(state=state, current=Current(current.name, tree, version), orders=orders, looked=looked)
+        rest = {name: member for name, member in tree.items() if name != "series"}  # that is made from the rows
+        return _Memory(state=state, current=Current(current.name, rest, version), orders=orders, looked=looked)
 
     async def _without(self, memory: _Memory, growth: Growth, refusal: door.Refused) -> _Memory:
         """Write the rows alone; say why in a work item."""

@@ -20,6 +20,11 @@ _TRIES: Final = 3
 _WAVES_UNTIL_LONGER: Final = 10
 _LONGEST: Final = 5  # times the usual time of gathering
 
+_PACKED: Final = 2_000  # what waits beyond is packed
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(Arrival).decode
+
 _log = logging.getLogger(__name__)
 
 #: writes a wave of one study (none: what was refused before is tried again) and says what became of each
@@ -35,7 +40,7 @@ class WaveLimits(msgspec.Struct, frozen=True, kw_only=True):
     gather: float = 1.0
     most: int = 500
     parallel: int = 4
-    waiting: int = 100_000
+    waiting: int = 50_000  # some 3 kB each
     pause: float = 1.0  # after something that should not happen
 
 
@@ -45,7 +50,7 @@ class _Lane:
     __slots__ = ("asked", "began", "done", "hurry", "pending", "submitted", "task", "wake", "watchers", "waves")
 
     def __init__(self) -> None:
-        self.pending: deque[tuple[Arrival, asyncio.Future[Fate] | None]] = deque()
+        self.pending: deque[tuple[Arrival | bytes, asyncio.Future[Fate] | None]] = deque()
         self.submitted = 0
         self.done = 0
         self.began = float("-inf")
@@ -89,7 +94,8 @@ class Waves:
         """Have it indexed soon; at once where ``fate`` is waited for, which is told what became of it."""
         study = arrival.header.study
         lane = self._lane(study)
-        lane.pending.append((arrival, fate))
+        packed = self.waiting >= _PACKED  # a long time without a database: memory stays small
+        lane.pending.append((_pack(arrival) if packed else arrival, fate))
         lane.submitted += 1
         self.waiting += 1
         if fate is not None:
@@ -151,7 +157,8 @@ class Waves:
             async with self._room:
                 lane.waves += 1
                 lane.began = asyncio.get_running_loop().time()
-                wave = [lane.pending.popleft() for _ in range(min(len(lane.pending), self._limits.most))]
+                taken = [lane.pending.popleft() for _ in range(min(len(lane.pending), self._limits.most))]
+                wave = [(_unpack(one) if isinstance(one, bytes) else one, fate) for one, fate in taken]
                 lane.hurry = lane.hurry and bool(lane.pending)
                 asked, lane.asked = lane.asked, 0
                 fates = await self._written(study, [arrival for arrival, _ in wave])

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from adapters.dicom.archive import indexing
+from adapters.dicom.archive import indexing, wave
 from adapters.dicom.archive.following_orders import OrderFollower
 from adapters.dicom.archive.wave import WaveLimits
 from adapters.dicom.archive.work import Kind, WorkState, open_items, set_done
+from adapters.dicom.dataset.header import read_header
 from adapters.dicom.fhir.patient import PatientSystems
 from adapters.dicom.model import Fate, Refusal
 from fhir_server.core.change import StoreUnavailable
@@ -399,6 +400,17 @@ async def test_an_object_that_cannot_be_indexed_holds_up_no_other(
     assert sorted(await world.instances()) == ["1.2.3.0", "1.2.3.1", "1.2.3.3"]
     (item,) = await world.work()
     assert (item.kind, item.instance) == (Kind.UNREADABLE, "1.2.3.2")
+
+
+async def test_what_waits_in_large_numbers_is_packed_and_indexed_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wave, "_PACKED", 0)
+    await world.keep(image(), image("1.2.3.2"))
+    for uid, found in (await world.instances()).items():
+        header = read_header(image(uid))
+        assert (found.attributes, found.sender) == (header.instance_attributes, SENDER)
+    assert (await world.one("ImagingStudy"))["numberOfInstances"] == 2
 
 
 async def test_asking_twice_is_settled_once(world: World) -> None:
