@@ -19,7 +19,7 @@ from fhir_server.http.feed_counters import BOUNDS, FeedCounters
 from fhir_server.http.imaging_counters import ImagingCounters
 from fhir_server.http.shared_block import WORKER_CELLS, block_size
 
-LABELS = (*(interaction.value for interaction in Interaction), "none", "dicomweb")
+LABELS = (*(interaction.value for interaction in Interaction), "none", "dicomweb", "viewer")
 
 _STATUSES = 6  # status // 100: 0 is "no answer sent"
 _ROW = _STATUSES + 1 + len(BOUNDS) + 1  # statuses, sum of seconds, buckets with the last for more

@@ -4,7 +4,7 @@ import mmap
 
 #: figures of one HTTP worker (:mod:`.metrics`) and behind them its board (:mod:`.board`); of the process for messages
 #: (:mod:`.feed_counters`), and of that for images (:mod:`.imaging_counters`)
-WORKER_CELLS = 464
+WORKER_CELLS = 480
 FEED_CELLS = 100
 IMAGING_CELLS = 100
 #: of a worker's cells

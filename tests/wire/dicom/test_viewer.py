@@ -62,6 +62,8 @@ def _only_here(browser: chromium.Browser, server: Live) -> None:
     own = (f"http://127.0.0.1:{server.port}/", "data:", "blob:", "about:")
     assert [address for address in browser.requests if not address.startswith(own)] == []
     assert browser.problems == []
+    counted = httpx.get(f"http://127.0.0.1:{server.port}/metrics", trust_env=False).text
+    assert 'interaction="viewer"' in counted
 
 
 def test_a_stored_study_is_seen_and_windowed(server: Live, study: str, browser: chromium.Browser) -> None:
