@@ -1,8 +1,11 @@
 """What a DICOMweb request can fail with, and how it is said (PS3.18 8.5)."""
 
+import re
 from collections.abc import Mapping
 
 from fhir_server.core.web import WebResponse
+
+_UNSAFE = re.compile(r'[^ -~]|["\\\\]')
 
 
 class WebError(Exception):
@@ -33,3 +36,8 @@ def not_found(text: str) -> WebError:
 def not_acceptable(text: str) -> WebError:
     """406: nothing that the client accepts can be produced."""
     return WebError(406, text)
+
+
+def warning(base: str, *texts: str) -> str:
+    """Return a Warning header (PS3.18 8.3.4.4, RFC 7234 5.5); what of a text a header cannot hold becomes ``?``."""
+    return ", ".join(f'299 {base} "{_UNSAFE.sub("?", text)}"' for text in texts)

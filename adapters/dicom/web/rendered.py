@@ -14,7 +14,7 @@ from adapters.dicom.pictures.options import (
     parse_window,
 )
 from adapters.dicom.web import media, multipart
-from adapters.dicom.web.errors import WebError, invalid, not_acceptable, not_found
+from adapters.dicom.web.errors import WebError, invalid, not_acceptable, not_found, warning
 from adapters.dicom.web.objects import Named, Objects
 from adapters.dicom.web.routes import Resource, Target
 from fhir_server.core.web import WebRequest, WebResponse
@@ -43,9 +43,8 @@ async def rendered(service: Objects, target: Target, request: WebRequest, accept
     named = await service.named(target)
     headers = {"Cache-Control": _AGE}
     if wish.ignored:
-        headers["Warning"] = (
-            f'299 {request.base} "The following parameters are not supported: {", ".join(wish.ignored)}"'
-        )
+        text = f"The following parameters are not supported: {', '.join(wish.ignored)}"
+        headers["Warning"] = warning(request.base, text)
     if not choice.multipart:
         instance = representative(named)
         picture = await draw(service, instance, target.frames[0] if target.frames else 1, options)

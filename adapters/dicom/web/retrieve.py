@@ -10,7 +10,7 @@ from typing import Any
 from adapters.dicom.dataset.reader import EXPLICIT_LITTLE
 from adapters.dicom.model import Instance, Level
 from adapters.dicom.web import media, multipart
-from adapters.dicom.web.errors import WebError
+from adapters.dicom.web.errors import WebError, warning
 from adapters.dicom.web.objects import Named, Objects, syntax_for
 from adapters.dicom.web.routes import Target
 from fhir_server.core.web import WebRequest, WebResponse
@@ -40,7 +40,7 @@ async def objects(service: Objects, target: Target, request: WebRequest, accept:
     headers = {"Content-Type": f'multipart/related; type="{_DICOM}"; boundary={boundary}'}
     if left_out:
         text = f"{left_out} instances cannot be produced in an accepted transfer syntax"
-        headers["Warning"] = f'299 {request.base} "{text}"'
+        headers["Warning"] = warning(request.base, text)
     parts = _parts(service, named, instances, choice.syntaxes, request.base)
     status = 206 if left_out else 200
     if len(instances) == 1 and instances[0].place.length <= _JOINED:

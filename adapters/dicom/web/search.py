@@ -7,6 +7,7 @@ import msgspec
 from adapters.dicom.archive.find import Found, ImageIndex
 from adapters.dicom.model import Attributes
 from adapters.dicom.web import media
+from adapters.dicom.web.errors import warning
 from adapters.dicom.web.query import MOST, read_query
 from adapters.dicom.web.routes import Target
 from fhir_server.core.web import WebRequest, WebResponse
@@ -28,13 +29,13 @@ async def search(index: ImageIndex, target: Target, request: WebRequest, accept:
     found = [_result(one, request.base) async for one in index.find(query)]
     warnings = []
     if asked.ignored:
-        warnings.append(f"The following parameters are not supported: {', '.join(map(_plain, asked.ignored))}")
+        warnings.append(f"The following parameters are not supported: {', '.join(asked.ignored)}")
     if probe and len(found) > MOST:
         found.pop()
         warnings.append(f"There are additional results that can be requested with offset={query.offset + MOST}")
     headers = {"Cache-Control": "no-store"}
     if warnings:
-        headers["Warning"] = ", ".join(f'299 {request.base} "{text}"' for text in warnings)
+        headers["Warning"] = warning(request.base, *warnings)
     if not found:
         return WebResponse(status=204, headers=headers)
     return WebResponse(headers={**headers, "Content-Type": choice.type}, body=_encode(found))
@@ -52,7 +53,3 @@ def _result(found: Found, base: str) -> Attributes:
     if _CHARACTER_SET in attributes:
         attributes[_CHARACTER_SET] = {"vr": "CS", "Value": ["ISO_IR 192"]}
     return dict(sorted(attributes.items()))
-
-
-def _plain(text: str) -> str:
-    return "".join(one if one.isascii() and (one.isalnum() or one in ".-_") else "?" for one in text)

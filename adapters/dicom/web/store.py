@@ -9,7 +9,7 @@ import msgspec
 from adapters.dicom.archive.archive import Archive, Incoming, Patience, refused
 from adapters.dicom.model import Attributes, Fate, Refusal, Sender, Verdict, Way
 from adapters.dicom.web import media, stored_json
-from adapters.dicom.web.errors import WebError, invalid
+from adapters.dicom.web.errors import WebError, invalid, warning
 from adapters.dicom.web.multipart import PartBegins, PartData, PartEnds, Reader
 from adapters.dicom.web.pending import Pending
 from adapters.dicom.web.routes import Target
@@ -187,7 +187,7 @@ def answer(verdicts: list[Verdict], base: str, study: str) -> WebResponse:
         headers["Retry-After"] = "10"
     texts = dict.fromkeys(verdict.text for verdict in verdicts if verdict.text and not _is_kept(verdict))
     if texts:
-        headers["Warning"] = f'299 {base} "{"; ".join(_plain(text) for text in list(texts)[:5])}"'
+        headers["Warning"] = warning(base, *list(texts)[:5])
     return WebResponse(status=status, headers=headers, body=_encode(body))
 
 
@@ -205,7 +205,3 @@ def _reference(verdict: Verdict) -> dict[str, Any]:  # JSON
 def _reason(verdict: Verdict) -> dict[str, Any]:  # JSON
     reason = _DUPLICATE_UID if verdict.refusal is None else _REASONS[verdict.refusal]
     return {"vr": "US", "Value": [reason]}
-
-
-def _plain(text: str) -> str:
-    return text.replace("\\", " ").replace('"', "'").encode("ascii", "replace").decode()

@@ -134,3 +134,10 @@ async def test_addresses_in_answers_are_those_the_client_used(world: Web) -> Non
     answer = await world.http.get(ROOT + "/studies", headers={"host": "images.example:8443"})
     assert answer.json()[0]["00081190"]["Value"] == ["http://images.example:8443/dicomweb/studies/1.2.3"]
     assert (await world.http.get(ROOT + "/studies", headers={"host": "a b"})).status_code == 400
+
+
+@pytest.mark.parametrize("path", [ONE + "/rendered", "/studies"])
+async def test_a_warning_holds_only_what_a_header_can_hold(world: Web, path: str) -> None:
+    answer = await world.get(f"{path}?%E5%B1%B1%22x%5C=1")
+    assert answer.status_code == 200
+    assert answer.headers["warning"].endswith('supported: ??x?"')
