@@ -11,7 +11,7 @@ from adapters.dicom.model import Level
 from fhir_server.core.change import StoreUnavailable
 from fhir_server.core.tables import RowQuery, RowWrite
 from fhir_server.storage.mongo.store import MongoStore
-from fhir_server.storage.mongo.tables import _filter
+from fhir_server.storage.mongo.tables import _rows_of
 from tests.unit.dicom.test_archive_find import fill
 
 NEWEST = (("f.when", -1), ("_id", 1))
@@ -38,7 +38,7 @@ async def test_a_study_is_looked_up_in_an_index_that_also_gives_the_order(
     await mongo.tables.prepare(LAYOUTS)
     await fill(mongo.tables)
     where = plan(ImageQuery(level=Level.STUDY, matches=(Match(tag, (value,)),))).study.where
-    cursor = mongo._database["table.dicom.study"].find(_filter(where), sort=list(order))
+    cursor = mongo._database["table.dicom"].find(_rows_of("dicom.study", where), sort=list(order))
     used = stages((await cursor.explain())["queryPlanner"]["winningPlan"])
     assert "COLLSCAN" not in used
     assert "IXSCAN" in used

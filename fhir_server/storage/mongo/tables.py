@@ -1,7 +1,9 @@
-"""Tables of rows in MongoDB: one collection ``table.<name>`` each, so that an index holds only its own table's rows.
+"""Tables of rows in MongoDB: one collection ``table.<family>`` for all tables ``<family>.<name>``.
 
-``_id`` the row's · ``r`` revision · ``c`` content · ``f`` the searchable fields by name. Every index ends with
-``_id``, which makes the order of its rows, and so of pages, complete.
+What is written together is then one or two commands whatever tables it is in: half the cost of a small commit compared
+with a collection for each table. ``_id`` table/id · ``t`` table · ``r`` revision · ``c`` content · ``f`` the searchable
+fields by name. An index holds the rows of its own table only (a partial index) and ends with ``_id``, which makes the
+order of its rows, and so of pages, complete.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +13,7 @@ from bson.binary import Binary
 from pymongo import DeleteOne, InsertOne, ReplaceOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import BulkWriteError, CollectionInvalid, DuplicateKeyError, OperationFailure
+from pymongo.errors import BulkWriteError, CollectionInvalid, OperationFailure
 from pymongo.results import BulkWriteResult
 from pymongo.write_concern import WriteConcern
 
@@ -52,26 +54,32 @@ class MongoTables:
     async def prepare(self, layouts: Sequence[TableLayout]) -> None:
         """Make the tables and their indexes where they are missing."""
         with translated():
-            for layout in layouts:
+            for name in dict.fromkeys(_collection(layout.name) for layout in layouts):
                 compressed = {"wiredTiger": {"configString": "block_compressor=zstd"}}
-                name = _collection(layout.name)
                 try:
                     await self._database.create_collection(name, storageEngine=compressed, check_exists=False)
                 except CollectionInvalid:
-                    pass
+                    continue
                 except OperationFailure as error:
                     if error.code != _NAMESPACE_EXISTS:
                         raise
+            for layout in layouts:
                 for fields in layout.indexes:
                     keys = [(f"f.{field.removeprefix('-')}", -1 if field[0] == "-" else 1) for field in fields]
-                    await self._database[name].create_index([*keys, ("_id", 1)], name=",".join(fields))
+                    await self._database[_collection(layout.name)].create_index(
+                        [*keys, ("_id", 1)],
+                        name=f"{layout.name} {','.join(fields)}",
+                        partialFilterExpression={"t": layout.name},
+                    )
 
     async def get(self, table: str, ids: Sequence[str]) -> Mapping[str, Row]:
         """Return those that exist, by id."""
         with translated():
-            wanted = {"_id": ids[0] if len(ids) == 1 else {"$in": list(ids)}}
+            names = [_name(table, id_) for id_ in ids]
+            wanted = {"_id": names[0] if len(names) == 1 else {"$in": names}}
             found = await self._database[_collection(table)].find(wanted, _ROW).to_list() if ids else []
-        return {document["_id"]: _row(table, document) for document in found}
+        rows = [_row(document) for document in found]
+        return {row.id: row for row in rows}
 
     async def find(self, query: RowQuery) -> Sequence[Row]:
         """Return the rows in order."""
@@ -80,7 +88,7 @@ class MongoTables:
         order = [*((f"f.{field}", -1 if descending else 1) for field, descending in query.order), ("_id", 1)]
         with translated():
             cursor = self._database[_collection(query.table)].find(
-                _filter(query.where),
+                _rows_of(query.table, query.where),
                 _ROW,
                 sort=order,
                 skip=query.offset,
@@ -88,13 +96,13 @@ class MongoTables:
                 allow_disk_use=True,
                 max_time_ms=self._max_time_ms,
             )
-            return [_row(query.table, document) for document in await cursor.to_list()]
+            return [_row(document) for document in await cursor.to_list()]
 
     async def count(self, query: RowQuery) -> int:
         """Return the number of matches."""
         with translated():
             return await self._database[_collection(query.table)].count_documents(
-                _filter(query.where), maxTimeMS=self._max_time_ms
+                _rows_of(query.table, query.where), maxTimeMS=self._max_time_ms
             )
 
     async def write(self, rows: Sequence[RowWrite]) -> None:
@@ -102,66 +110,79 @@ class MongoTables:
         check_rows(rows)
         with translated():
             if len(rows) == 1:
-                await self._put(rows[0].table, rows, None)
+                await self._put(_collection(rows[0].table), rows, None)
             elif rows:
                 await atomically(self._database, self._durable, lambda session: self.put(session, rows))
 
     async def put(self, session: AsyncClientSession, rows: Sequence[RowWrite]) -> None:
         """Write checked rows as part of a transaction; raise RowConflict."""
-        by_table: dict[str, list[RowWrite]] = {}
+        by_collection: dict[str, list[RowWrite]] = {}
         for row in rows:
-            by_table.setdefault(row.table, []).append(row)
-        for table, some in by_table.items():
-            await self._put(table, some, session)
+            by_collection.setdefault(_collection(row.table), []).append(row)
+        for name, some in by_collection.items():
+            await self._put(name, some, session)
 
-    async def _put(self, table: str, rows: Sequence[RowWrite], session: AsyncClientSession | None) -> None:
-        collection = self._database[_collection(table)]
+    async def _put(self, name: str, rows: Sequence[RowWrite], session: AsyncClientSession | None) -> None:
         requests = [_request(row) for row in rows]
         doomed = [row for row in rows if row.content is None]
-        if doomed and len(rows) > 1 and (stale := await self._stale(table, doomed, session)):
+        if doomed and len(rows) > 1 and (stale := await self._stale(name, doomed, session)):
             raise RowConflict(stale)  # afterwards nobody could tell which was there
         try:
-            done = await collection.bulk_write(requests, ordered=False, session=session)
+            done = await self._database[name].bulk_write(requests, ordered=False, session=session)
         except BulkWriteError as error:
-            taken = [f for f in error.details.get("writeErrors", ()) if f.get("code") == DUPLICATE_KEY]
+            taken = [found for found in error.details.get("writeErrors", ()) if found.get("code") == DUPLICATE_KEY]
             if not taken or error.has_error_label(TRANSIENT):
                 raise
-            raise RowConflict(tuple((table, str(f.get("keyValue", {}).get("_id", ""))) for f in taken)) from None
-        except DuplicateKeyError as error:
-            raise RowConflict(((table, str((error.details or {}).get("keyValue", {}).get("_id", ""))),)) from None
+            raise RowConflict(tuple(_split(found["keyValue"]["_id"]) for found in taken)) from None
         if not _complete(done, rows):
-            raise RowConflict(await self._stale(table, rows, session, after=True))
+            raise RowConflict(await self._stale(name, rows, session, after=True))
 
     async def _stale(
-        self, table: str, rows: Sequence[RowWrite], session: AsyncClientSession | None, *, after: bool = False
+        self, name: str, rows: Sequence[RowWrite], session: AsyncClientSession | None, *, after: bool = False
     ) -> tuple[tuple[str, str], ...]:
         """Return which rows are not at the revision before theirs, or ``after`` writing them: not at theirs."""
         if after and len(rows) == 1:
-            return ((table, rows[0].id),)
+            return ((rows[0].table, rows[0].id),)
         wanted = {
-            row.id: row.revision - (not after)
+            _name(row.table, row.id): row.revision - (not after)
             for row in rows
             if row.revision > 1 and (row.content is not None or not after)
         }
-        found = self._database[_collection(table)].find({"_id": {"$in": list(wanted)}}, {"r": 1}, session=session)
+        found = self._database[name].find({"_id": {"$in": list(wanted)}}, {"r": 1}, session=session)
         now = {document["_id"]: document["r"] async for document in found}
-        return tuple((table, id_) for id_, revision in wanted.items() if now.get(id_) != revision)
+        return tuple(_split(one) for one, revision in wanted.items() if now.get(one) != revision)
 
 
 def _collection(table: str) -> str:
-    return f"table.{table}"
+    return f"table.{table.partition('.')[0]}"
 
 
-def _row(table: str, document: Document) -> Row:
-    return Row(table, document["_id"], document["r"], document["c"])
+def _name(table: str, id_: str) -> str:
+    return f"{table}/{id_}"
+
+
+def _split(name: str) -> tuple[str, str]:
+    table, _, id_ = name.partition("/")
+    return table, id_
+
+
+def _row(document: Document) -> Row:
+    return Row(*_split(document["_id"]), document["r"], document["c"])
+
+
+def _rows_of(table: str, where: Sequence[Condition]) -> Document:
+    """Return the filter of a table's rows; a question that selects little is bounded by the table's names."""
+    if any(not isinstance(condition, Missing) for condition in where):
+        return {"t": table, **_filter(where)}
+    return {"t": table, "_id": {"$gte": f"{table}/", "$lt": f"{table}0"}, **_filter(where)}
 
 
 def _request(row: RowWrite) -> InsertOne[Document] | ReplaceOne[Document] | DeleteOne:
-    before = {"_id": row.id, "r": row.revision - 1}
+    before = {"_id": _name(row.table, row.id), "r": row.revision - 1}
     if row.content is None:
         return DeleteOne(before)
     fields = {name: list(value) if isinstance(value, tuple) else value for name, value in row.fields.items()}
-    document = {"_id": row.id, "r": row.revision, "c": Binary(row.content), "f": fields}
+    document = {"_id": before["_id"], "t": row.table, "r": row.revision, "c": Binary(row.content), "f": fields}
     return InsertOne(document) if row.revision == 1 else ReplaceOne(before, document)
 
 
