@@ -1,5 +1,6 @@
 """Which MongoDB errors mean: not now. They become :class:`~fhir_server.core.change.StoreUnavailable`."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -75,8 +76,16 @@ def _kind(error: PyMongoError) -> str:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn database failures into the contract's, without the data they quote."""
+    """Turn database failures into the contract's, without the data they quote; what was cancelled is.
+
+    PyMongo sends with asyncio.wait_for, which in Python 3.11 loses a cancellation that comes when it has just sent: a
+    job that is cancelled once would go on for ever.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
     try:
         yield
     except PyMongoError as error:
         raise plain(error) from None
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError
