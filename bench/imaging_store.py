@@ -6,6 +6,7 @@ they are left out. No receiver but ours syncs to disk; ours answers when the byt
 """
 
 import argparse
+import contextlib
 import os
 import shutil
 import subprocess
@@ -146,25 +147,30 @@ def send(port: int, title: str, paths: Sequence[Path], work: Work) -> float:
 
 
 def measure(makers: Sequence[Make], folder: Path, sizes: Sizes, say: Say) -> Figures:
-    """Send every work to every receiver in turn; one of each for senders with Nagle's algorithm off, and one for on."""
+    """Send every work to every receiver, round by round in turn, so that what else the machine does meets all alike.
+
+    There is one of each for senders with Nagle's algorithm off, and one for those with it on.
+    """
     figures: dict[tuple[str, str], Cell] = {}
-    for place, make in enumerate(makers):
-        for nagle in (False, True):
-            works = [work for work in sizes.works if work.nagle is nagle]
-            receiver = make(folder / f"receiver-{place}-{nagle}", nagle=nagle)
-            if not works:
-                continue
-            receiver.start()
-            try:
-                for work in works:
-                    cell = figures[work.name, receiver.name] = Cell()
-                    for _ in range(sizes.rounds):
-                        count = sizes.instances // (_SLOWER if nagle else 1)
+    for nagle in (False, True):
+        works = [work for work in sizes.works if work.nagle is nagle]
+        if not works:
+            continue
+        receivers = [make(folder / f"receiver-{place}-{nagle}", nagle=nagle) for place, make in enumerate(makers)]
+        count = sizes.instances // (_SLOWER if nagle else 1)
+        with contextlib.ExitStack() as running:
+            for receiver in receivers:
+                running.callback(receiver.stop)
+                receiver.start()
+            for work in works:
+                for _ in range(sizes.rounds):
+                    for receiver in receivers:
+                        cell = figures.setdefault((work.name, receiver.name), Cell())
                         _round(receiver, folder / "images", work, count, cell)
+                for receiver in receivers:
+                    cell = figures[work.name, receiver.name]
                     rates = f"{median(cell.stored):.0f}/s, indexed {median(cell.indexed):.0f}/s"
                     say(f"  {work.title}: {receiver.name} {rates}")
-            finally:
-                receiver.stop()
     return figures
 
 
