@@ -20,7 +20,7 @@ from adapters.dicom.network.requestor import Proposed
 from adapters.dicom.services import echo as verification
 from adapters.dicom.services import store
 from adapters.dicom.services.calling import FAILURES, Caller
-from fhir_server.commands import stored_images
+from fhir_server.commands import image_work, stored_images
 from fhir_server.commands.shared import Failure, console, settings_from
 from fhir_server.settings import Settings, SettingsError
 from fhir_server.wiring import imaging
@@ -61,6 +61,8 @@ def build() -> typer.Typer:
     app.command("send")(send)
     app.command("compact")(stored_images.compact)
     app.command("correct")(stored_images.correct)
+    app.command("work")(image_work.work)
+    app.command("done")(image_work.done)
     return app
 
 
