@@ -36,7 +36,7 @@ window.config = {
         dicomUploadEnabled: false,
         omitQuotationForMultipartRequest: true,
         singlepart: 'bulkdata,video,pdf',
-        bulkDataURI: { enabled: true, relativeResolution: 'studies' },
+        bulkDataURI: { enabled: true, relativeResolution: 'series' },
       },
     },
   ],
