@@ -1,17 +1,21 @@
 """The process for images under ``renkei serve``: what it says, counts and does with what came."""
 
+import asyncio
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from adapters.dicom.network.offers import EXPLICIT_LITTLE
+from adapters.dicom.network.requestor import Proposed, associate
+from adapters.dicom.services import store
 from bench.imaging_store import write_images
 from bench.processes import free_port
 from fhir_server.serving.folder import State, running_state
-from tests.wire.dicom.modality import Image, Ledger, deliver, missing
+from tests.wire.dicom.modality import CT, Image, Ledger, deliver, missing
 from tests.wire.live import Live, until
 
 PEER = """
@@ -104,6 +108,38 @@ def test_dcmtk_finds_what_it_stored(place: Place, tmp_path: Path) -> None:
         ["findscu", "-S", "-aec", "RENKEI", *keys, *where], capture_output=True, text=True, timeout=30, check=True
     )
     assert uid in done.stdout + done.stderr
+
+
+def _resident_mb(pid: int) -> float:
+    (line,) = [one for one in Path(f"/proc/{pid}/status").read_text().splitlines() if one.startswith("VmRSS:")]
+    return int(line.split()[1]) / 1024
+
+
+async def test_a_large_object_goes_through_little_memory(place: Place, tmp_path: Path) -> None:
+    """The same as of one of 500 MB: after 16 MiB nothing is held that was not written."""
+    (path,) = write_images(tmp_path, 1, 1)
+    image = Image.read(path)
+    pixels = image.dataset.index(b"\xe0\x7f\x10\x00OW\0\0")
+    length = 160 * 1024 * 1024
+    piece = bytes(range(256)) * 4096
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield image.dataset[: pixels + 8] + length.to_bytes(4, "little")
+        for _ in range(length // len(piece)):
+            yield piece
+
+    assert place.state.imaging is not None
+    before, most = _resident_mb(place.state.imaging), 0.0
+    address = f"127.0.0.1:{place.first}"
+    async with associate(address, "CT1", "RENKEI", [Proposed(CT, (EXPLICIT_LITTLE,))]) as peer:
+        sending = asyncio.create_task(store.send(peer, CT, image.meta.sop_instance, EXPLICIT_LITTLE, pieces()))
+        while not sending.done():
+            most = max(most, _resident_mb(place.state.imaging))
+            await asyncio.wait({sending}, timeout=0.02)
+        answer = sending.result()
+    assert answer is not None
+    assert answer.status == 0
+    assert most - before < 80
 
 
 def test_a_setting_that_cannot_be_stops_the_start(tmp_path: Path) -> None:
