@@ -35,6 +35,7 @@ _log = logging.getLogger(__name__)
 _AT_ONCE: Final = 2000  # objects that wait to be indexed
 _ASKED_AT_ONCE: Final = 500
 _YOUNG_SECONDS: Final = 60.0
+_TRIES: Final = 3
 
 Examine = Callable[[memoryview], Header]
 
@@ -153,13 +154,16 @@ class PackNotes:
             same = before is not None and msgspec.structs.replace(before, revision=0) == state
             if same:
                 continue
-            revision = before.revision if before else await self._revision(state.name)
-            try:
-                row = msgspec.structs.replace(state, revision=revision + 1)
-                await self._tables.write([pack_row(row)])
-                self._written[state.name] = row
-            except RowConflict:
-                self._written.pop(state.name, None)
+            for _ in range(_TRIES):
+                revision = before.revision if before else await self._revision(state.name)
+                try:
+                    row = msgspec.structs.replace(state, revision=revision + 1)
+                    await self._tables.write([pack_row(row)])
+                    self._written[state.name] = row
+                    break
+                except RowConflict:  # a write of this process that was cancelled was done nevertheless
+                    self._written.pop(state.name, None)
+                    before = None
 
     def forget(self, name: str) -> None:
         """Forget a pack that is done."""
