@@ -21,7 +21,7 @@ from bench.servers import REPOSITORY
 
 PROGRAM = Path("/usr/sbin/Orthanc")
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
-_APART = "RENKEI_BENCH_APART"
+APART = "RENKEI_BENCHAPART"
 _SIOCSIFFLAGS, _UP_AND_RUNNING = 0x8914, 0x41
 
 
@@ -36,13 +36,13 @@ def missing() -> str:
 
 def is_apart() -> bool:
     """Tell if this process runs in a network namespace made by :func:`run_apart`."""
-    return _APART in os.environ
+    return APART in os.environ
 
 
 def run_apart(module: str, arguments: Sequence[str]) -> int:
     """Run a module of ours in a network namespace that has nothing but loopback; return its exit status."""
     command = ["unshare", "--net", *python("-m", "bench.orthanc", module, *arguments)]
-    return subprocess.run(command, cwd=REPOSITORY, env={**os.environ, _APART: "1"}, check=False).returncode
+    return subprocess.run(command, cwd=REPOSITORY, env={**os.environ, APART: "1"}, check=False).returncode
 
 
 class Orthanc:
