@@ -153,6 +153,7 @@ def imported(folder: Path, files: int, seed: int) -> tuple[Figures, "Stored"]:
         "RENKEI_MONGODB_CACHE_MB": "1024",
         "RENKEI_MLLP": "",
         "RENKEI_DICOM": "",
+        "RENKEI_IMAGES_UPKEEP": "false",
     }
     began, before = time.monotonic(), os.times()
     done = subprocess.run(

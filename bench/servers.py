@@ -129,6 +129,7 @@ class OurTarget(Target):
             "RENKEI_HTTP": f"127.0.0.1:{self.port}",
             "RENKEI_MLLP": "",
             "RENKEI_DICOM": "",
+            "RENKEI_IMAGES_UPKEEP": "false",
             "RENKEI_WORKERS": str(workers),
             "RENKEI_MONGODB_CACHE_MB": str(cache_mb),
             **(extra or {}),

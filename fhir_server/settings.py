@@ -36,8 +36,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     separated by commas, empty for none, under the AE title ``dicom_title``; ``dicom_port`` further ones, tables
     ``[[dicom_port]]`` in renkei.toml, and ``dicom_peer`` the application entities that are known, tables
     ``[[dicom_peer]]``. ``dicom_private_classes`` are SOP Class UIDs that are stored beside the standard's, separated by
-    commas. ``images_reserve_mb``: with less room on the disk, images are refused. ``dicomweb_limit_mb`` is the largest
-    body of a STOW-RS request, ``dicomweb_origins`` are other origins whose pages may read DICOMweb, with commas.
+    commas. ``images_reserve_mb``: with less room on the disk, images are refused; ``images_upkeep``: the process that
+    sees to images runs where no DICOM is heard, too. ``dicomweb_limit_mb`` is the largest body of a STOW-RS request,
+    ``dicomweb_origins`` are other origins whose pages may read DICOMweb, with commas.
     ``viewer`` is what opens at /viewer: our own page, or OHIF where it is installed.
     """
 
@@ -53,6 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     dicom_peer: tuple[dict[str, Any], ...] = ()  # likewise
     dicom_private_classes: str = ""
     images_reserve_mb: int = 512
+    images_upkeep: bool = True
     dicomweb_limit_mb: int = 4096
     dicomweb_origins: str = ""
     viewer: Literal["own", "ohif"] = "own"

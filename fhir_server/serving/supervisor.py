@@ -65,7 +65,8 @@ class Supervisor:
             self._base = (settings.public_url or f"http://{shown_address(listener.getsockname())}") + BASE_PATH
             self._mllp = tuple(shown_address(heard.getsockname()) for heard in feeds)
             self._dicom = tuple(shown_address(heard.getsockname()) for heard in imaging)
-            self._passage = held.enter_context(passage.opened()) if feeds or imaging else None
+            images = bool(imaging) or settings.images_upkeep
+            self._passage = held.enter_context(passage.opened()) if feeds or images else None
             try:
                 await self._start(listener, {"feeds": feeds, "imaging": imaging})
                 if not self._stopping.is_set():
@@ -90,7 +91,7 @@ class Supervisor:
         between = [self._passage.fileno()] if self._passage is not None else []
         places = [Place("worker", (listener.fileno(), *between), counters, slot, slots) for slot in range(slots)]
         for kind, listeners in hearing.items():
-            if listeners:
+            if listeners or (kind == "imaging" and settings.images_upkeep):
                 for heard in listeners:
                     heard.listen(_BACKLOG)
                 sockets = (*(heard.fileno() for heard in listeners), *between)

@@ -35,6 +35,7 @@ class Live:
             "RENKEI_HTTP": f"127.0.0.1:{self.port}",
             "RENKEI_MLLP": "",
             "RENKEI_DICOM": "",
+            "RENKEI_IMAGES_UPKEEP": "false",
             "RENKEI_WORKERS": str(workers),
             "RENKEI_MONGODB_CACHE_MB": "256",
             **({"RENKEI_MONGODB_URL": mongodb_url} if mongodb_url else {}),

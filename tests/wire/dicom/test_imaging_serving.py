@@ -1,7 +1,6 @@
 """The process for images under ``renkei serve``: what it says, counts and does with what came."""
 
 import asyncio
-import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from adapters.dicom.services import store
 from bench.imaging_store import write_images
 from bench.processes import free_port
 from fhir_server.serving.folder import State, running_state
+from tests.tools import require
 from tests.wire.dicom.modality import CT, Image, Ledger, deliver, missing
 from tests.wire.live import Live, until
 
@@ -95,17 +95,19 @@ def test_a_port_of_its_own_has_its_own_rules(place: Place) -> None:
 
 
 def test_dcmtk_finds_what_it_stored(place: Place, tmp_path: Path) -> None:
-    if shutil.which("findscu") is None or shutil.which("storescu") is None:
-        pytest.skip("needs storescu and findscu")
     (path,) = write_images(tmp_path, 1, 1)
     before = place.health()["indexed"]
     where = ["127.0.0.1", str(place.first)]
-    subprocess.run(["storescu", "-aec", "RENKEI", *where, str(path)], check=True, timeout=30)
+    subprocess.run([require("storescu"), "-aec", "RENKEI", *where, str(path)], check=True, timeout=30)
     until(lambda: place.health()["indexed"] == int(str(before)) + 1, 20, "it to be indexed")
     uid = Image.read(path).meta.sop_instance
     keys = ["-k", "QueryRetrieveLevel=IMAGE", "-k", f"SOPInstanceUID={uid}", "-k", "PatientID"]
     done = subprocess.run(
-        ["findscu", "-S", "-aec", "RENKEI", *keys, *where], capture_output=True, text=True, timeout=30, check=True
+        [require("findscu"), "-S", "-aec", "RENKEI", *keys, *where],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
     )
     assert uid in done.stdout + done.stderr
 
@@ -148,3 +150,16 @@ def test_a_setting_that_cannot_be_stops_the_start(tmp_path: Path) -> None:
     done = Live(tmp_path, workers=1, extra={"RENKEI_DICOM": "127.0.0.1:0"}).run("serve", seconds=60)
     assert done.returncode == 2
     assert "dicom_peer" in done.stderr
+
+
+def test_images_are_seen_to_where_no_dicom_is_heard(tmp_path: Path) -> None:
+    live = Live(tmp_path, workers=1, extra={"RENKEI_IMAGES_UPKEEP": "true"})
+    try:
+        live.start()
+        state = running_state(tmp_path / "data")
+        assert state is not None
+        assert state.imaging is not None
+        assert state.dicom == ()
+        assert "DICOM:" not in live.log()
+    finally:
+        live.stop()
