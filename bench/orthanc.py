@@ -21,7 +21,7 @@ from bench.servers import REPOSITORY
 
 PROGRAM = Path("/usr/sbin/Orthanc")
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
-APART = "RENKEI_BENCHAPART"
+APART = "RENKEI_BENCH_APART"
 _SIOCSIFFLAGS, _UP_AND_RUNNING = 0x8914, 0x41
 
 
