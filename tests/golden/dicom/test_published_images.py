@@ -182,6 +182,16 @@ def test_the_uid_of_the_data_set_counts_where_the_meta_group_has_another(publish
         assert pydicom.dcmread(DATA / name, stop_before_pixels=True).SOPInstanceUID == one.verdict.instance
 
 
+@pytest.mark.parametrize(
+    ("way", "fate"), [(Way.FILE, Fate.STORED), (Way.STOW, Fate.STORED), (Way.DIMSE, Fate.REFUSED)], ids=str
+)
+async def test_only_what_c_store_announces_must_agree(client: Client, tmp_path: Path, way: Way, fate: Fate) -> None:
+    archive = Archive(context_of(client), tmp_path, OPTIONS)
+    verdict = await archive.keep((DATA / "test_files" / "rtplan.dcm").read_bytes(), Sender(way, "published"))
+    await archive.stop()
+    assert verdict.fate is fate
+
+
 def test_every_sample_comes_back_byte_for_byte(published: Published) -> None:
     assert [name for name, one in published.kept.items() if one.back != one.file] == []
 
