@@ -28,7 +28,7 @@ from bench.report import verdict
 
 _STUDIES, _SERIES = 5, 2
 _PATIENCE = 300.0
-_SLOWER = 4  # with Nagle's algorithm on at both ends an image takes 90 ms
+_SLOWER = 8  # with Nagle's algorithm on at both ends an image takes 90 ms
 _ROOT = "1.2.826.0.1.3680043.10.1"
 Say = Callable[[str], None]
 
@@ -67,7 +67,7 @@ STORESCP_BAR = 0.5
 class Sizes:
     """How much is sent, and how often."""
 
-    instances: int = 500
+    instances: int = 2000
     rounds: int = 3
     works: tuple[Work, ...] = WORKS
 
