@@ -341,7 +341,8 @@ class _Connection(asyncio.Protocol):
         if self._writable.is_set():
             return
         try:
-            await asyncio.wait_for(self._writable.wait(), self._port.frame_timeout or None)
+            async with asyncio.timeout(self._port.frame_timeout or None):
+                await self._writable.wait()
         except TimeoutError:
             _log.warning("port %s: a client does not read its answers; it is closed", self._port.name)
             self.abort()
@@ -380,7 +381,8 @@ class _Connection(asyncio.Protocol):
         if self._paused:
             transport.resume_reading()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._lost.wait(), _LINGER)
+            async with asyncio.timeout(_LINGER):
+                await self._lost.wait()
 
 
 def _address(transport: asyncio.Transport) -> str:

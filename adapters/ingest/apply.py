@@ -100,7 +100,8 @@ class Applier:
             async with asyncio.timeout(seconds):
                 while not self.holds and not future.done():
                     with contextlib.suppress(TimeoutError):
-                        return await asyncio.wait_for(asyncio.shield(future), self._limits.poll / 4)
+                        async with asyncio.timeout(self._limits.poll / 4):
+                            return await asyncio.shield(future)
                     if (outcome := await self._outcome(message.id)) is not None:
                         return outcome
                 return await future
@@ -215,7 +216,8 @@ class Applier:
     async def _sleep(self, seconds: float) -> None:
         self._wake.clear()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
 
     def _tell(self, works: Sequence[Work], outcomes: Sequence[Outcome]) -> None:
         self._backlog.finished(outcome.id for outcome in outcomes)

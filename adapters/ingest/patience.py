@@ -45,7 +45,8 @@ async def within_time(outcome: Awaitable[Outcome] | None, seconds: float) -> Out
     if outcome is None:
         return None
     try:
-        return await asyncio.wait_for(asyncio.shield(outcome), seconds or None)
+        async with asyncio.timeout(seconds or None):
+            return await asyncio.shield(outcome)
     except TimeoutError:
         return None
     except asyncio.CancelledError:

@@ -54,7 +54,8 @@ async def prepared(store: MongoStore, stopping: asyncio.Event) -> bool:
         except StoreUnavailable as error:
             say("waiting", str(error))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), _RETRY_SECONDS)
+                async with asyncio.timeout(_RETRY_SECONDS):
+                    await stopping.wait()
         else:
             return True
     return False

@@ -173,7 +173,8 @@ class Supervisor:
                 if self._mongod is not None and self._mongod.pid is None:
                     await self._restart_database(self._mongod)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), _WATCH_SECONDS)
+                    async with asyncio.timeout(_WATCH_SECONDS):
+                        await self._stopping.wait()
         finally:
             for task in restarts:
                 task.cancel()

@@ -198,7 +198,8 @@ class Waves:
         if lane.hurry or lane.asked or len(lane.pending) >= self._limits.most:
             return
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(lane.wake.wait(), max(rest, 0))
+            async with asyncio.timeout(max(rest, 0)):
+                await lane.wake.wait()
 
     def _tell(self, lane: _Lane) -> None:
         left = []

@@ -195,7 +195,8 @@ class Association:
             self.abort("given up")
         self.connection.flush()
         try:
-            await asyncio.wait_for(self._over.wait(), times.artim or None)
+            async with asyncio.timeout(times.artim or None):
+                await self._over.wait()
         except TimeoutError:
             self.connection.close_now("the peer did not answer the release")
 

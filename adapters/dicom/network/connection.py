@@ -137,7 +137,8 @@ class Connection(asyncio.Protocol):
         """Wait until more can be written; raise AssociationLost."""
         if not self._writable.is_set():
             try:
-                await asyncio.wait_for(self._writable.wait(), self.times.write or None)
+                async with asyncio.timeout(self.times.write or None):
+                    await self._writable.wait()
             except TimeoutError:
                 self.close_now(f"the peer did not read for {self.times.write:g} s")
         if self._transport is None:

@@ -55,7 +55,8 @@ class Exchange:
             if self._why:
                 raise AssociationLost(self._why)
             self._ready.clear()
-            await asyncio.wait_for(self._ready.wait(), seconds or None)
+            async with asyncio.timeout(seconds or None):
+                await self._ready.wait()
         if self._held and len(self._waiting) < _MOST_WAITING // 2:
             self.end()
         return self._waiting.popleft()

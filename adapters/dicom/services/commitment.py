@@ -200,7 +200,8 @@ class CommitmentService:
                 _log.exception("storage commitment failed")
                 pause = self._patience.first
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), None if pause is None else pause / 1000)
+                async with asyncio.timeout(None if pause is None else pause / 1000):
+                    await self._news.wait()
 
     async def _go_on(self, transaction: Transaction) -> None:
         """Take a transaction over, check its objects if that was not done, and report."""
