@@ -33,8 +33,8 @@ class World:
         self.journal = journal or MemoryJournal(self.clock)
         self.noted: list[Message] = []
         context = Context(
-            handle=_no_door, tables=MemoryTables(), journal=self.journal, blobs=Memory(), clock=self.clock, ids=NumberedIds(),
-            zone=timezone(timedelta(hours=9)), base="http://localhost/fhir/r4",
+            handle=_no_door, tables=MemoryTables(), journal=self.journal, blobs=Memory(), clock=self.clock,
+            ids=NumberedIds(), zone=timezone(timedelta(hours=9)), base="http://localhost/fhir/r4",
         )  # fmt: skip
         self.receiver = Receiver(context, sources, FORM, notify or self._note)
         self.options = options
