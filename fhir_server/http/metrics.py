@@ -15,8 +15,9 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from fhir_server.core.request import Interaction
 from fhir_server.http import feed_counters, imaging_counters
 from fhir_server.http.board import Board
-from fhir_server.http.feed_counters import BOUNDS, FeedCounters
+from fhir_server.http.feed_counters import FeedCounters
 from fhir_server.http.imaging_counters import ImagingCounters
+from fhir_server.http.process_counters import BOUNDS
 from fhir_server.http.shared_block import WORKER_CELLS, block_size
 
 LABELS = (*(interaction.value for interaction in Interaction), "none", "dicomweb", "viewer")

@@ -1,29 +1,19 @@
 """The process that hears hospitals' messages and applies them: one a server, on sockets that it inherited."""
 
 import asyncio
-import contextlib
 import gc
 import logging
-import mmap
-import socket
 import time
 
 import msgspec
-import uvloop
 
 from adapters.ingest.apply import Applier
 from fhir_server import wiring
 from fhir_server.core.change import StoreUnavailable
 from fhir_server.core.messages import Channel, MessageJournal, MessageQuery, Status
-from fhir_server.http import log
 from fhir_server.http.feed_counters import FeedCounters
-from fhir_server.http.shared_block import block_size
-from fhir_server.interactions.door import Door
-from fhir_server.serving import child
-from fhir_server.serving.passage import Passage
-from fhir_server.serving.process import Place
-from fhir_server.settings import Settings, SettingsError
-from fhir_server.wiring.feeds import Feeds, adapter_context, check_files, open_journal, ports
+from fhir_server.serving import child, hearing
+from fhir_server.wiring.feeds import Feeds, check_files, ports
 
 _BEAT_SECONDS = 2.0
 _REPLAYED_AT_ONCE = 500
@@ -33,62 +23,35 @@ _log = logging.getLogger("fhir_server.feeds")
 
 def main(arguments: list[str]) -> int:
     """Hear and apply until told to stop."""
-    place = Place.parse(arguments)
-    settings = child.read_settings()
-    log.configure(settings.log_level, settings.log_format)
-    counters = FeedCounters(mmap.mmap(place.counters, block_size(place.slots)), place.slots)
-    try:
-        check_files(ports(settings))
-        rooms = wiring.compile_rooms(settings)
-        url = child.read_address()
-        if not url:
-            return 0
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(settings, rooms, url, place, counters))
-    except SettingsError as error:
-        child.say("failed", str(error))
-        return 2
-    return 0
+    return hearing.main(arguments, FeedCounters, lambda settings: check_files(ports(settings)), _run)
 
 
-async def _run(settings: Settings, rooms: wiring.Rooms, url: str, place: Place, counters: FeedCounters) -> None:
-    stopping = child.stop_event(settings.drain_timeout)
-    store = wiring.open_store(settings, url)
-    journal = open_journal(settings, store)
-    try:
-        if not await child.prepared(store, stopping):
-            return
-        await journal.prepare()
-        door = Door(rooms.context(store))
-        announcer = wiring.announcer(door, store)
-        await announcer.begin()
-        await door.refresh()
-        await announcer.announce()
-        *heard, between = place.sockets
-        handle = Passage(socket.socket(fileno=between), door.handle).handle
-        feeds = Feeds(settings, adapter_context(settings, handle, journal, store.tables), counters)
-        gc.collect()
-        gc.freeze()
-        jobs = [
-            asyncio.create_task(wiring.keep_current(door, announcer, settings)),
-            asyncio.create_task(_watch(feeds, journal, counters)),
-        ]
-        applying = asyncio.create_task(feeds.applier.run())
-        for listener, descriptor in zip(feeds.listeners, heard, strict=True):
-            await listener.start(socket.socket(fileno=descriptor))
-        counters.add("starts")
-        child.say("ready")
-        await _until(stopping, applying)
-        await asyncio.gather(*(listener.stop() for listener in feeds.listeners))
-        await _drained(feeds.applier, settings.drain_timeout)
-        for job in (*jobs, applying):
-            job.cancel()
-        await asyncio.gather(*jobs, applying, return_exceptions=True)
-        await door.finish(settings.drain_timeout)
-        with contextlib.suppress(StoreUnavailable):
-            await announcer.end()
-    finally:
-        await store.close()
+async def _run(start: hearing.Start, counters: FeedCounters) -> None:
+    async with hearing.opened(start) as opened:
+        if opened is not None:
+            await _serve(opened, counters)
+
+
+async def _serve(opened: hearing.Opened, counters: FeedCounters) -> None:
+    settings = opened.settings
+    feeds = Feeds(settings, opened.context, counters)
+    gc.collect()
+    gc.freeze()
+    jobs = [
+        asyncio.create_task(wiring.keep_current(opened.door, opened.announcer, settings)),
+        asyncio.create_task(_watch(feeds, opened.journal, counters)),
+    ]
+    applying = asyncio.create_task(feeds.applier.run())
+    for listener, heard in zip(feeds.listeners, opened.heard, strict=True):
+        await listener.start(heard)
+    counters.add("starts")
+    child.say("ready")
+    await _until(opened.stopping, applying)
+    await asyncio.gather(*(listener.stop() for listener in feeds.listeners))
+    await _drained(feeds.applier, settings.drain_timeout)
+    for job in (*jobs, applying):
+        job.cancel()
+    await asyncio.gather(*jobs, applying, return_exceptions=True)
 
 
 async def _until(stopping: asyncio.Event, applying: "asyncio.Task[None]") -> None:

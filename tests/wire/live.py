@@ -89,8 +89,9 @@ class Live:
         return found
 
     def mongod(self) -> int:
-        """Return its private mongod."""
-        return next(pid for pid in self.processes() if _is_mongod(pid))
+        """Return its private mongod, once there is one."""
+        until(lambda: any(map(_is_mongod, self.processes())), 60, "mongod to be there")
+        return min(filter(_is_mongod, self.processes()))
 
     def workers(self) -> list[int]:
         """Return its HTTP workers: the processes below the supervisor that hold the listening socket."""
