@@ -16,7 +16,7 @@ from bench.processes import free_port
 from fhir_server.serving.folder import State, running_state
 from tests.tools import require
 from tests.wire.dicom.modality import CT, Image, Ledger, deliver, missing
-from tests.wire.live import Live, until
+from tests.wire.live import Live, until, until_async
 
 PEER = """
 [[dicom_peer]]
@@ -75,7 +75,7 @@ async def test_what_came_is_indexed_counted_and_to_be_had(place: Place, tmp_path
     await deliver(f"127.0.0.1:{place.first}", images, ledger)
     await deliver(f"127.0.0.1:{place.first}", images[:5], ledger)  # once more: nothing is doubled
     well = {"status": "heard", "connections": 0, "waiting": 0, "stored": 25, "indexed": 20}
-    until(lambda: place.health() == well, 20, "all to be indexed")
+    await until_async(lambda: place.health() == well, 20, "all to be indexed")
     async with httpx.AsyncClient(trust_env=False) as http:
         bundle = (await http.get(f"{place.live.base}/ImagingStudy?modality=CT")).json()
         metrics = (await http.get(f"http://127.0.0.1:{place.live.port}/metrics")).text
